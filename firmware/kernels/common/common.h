@@ -1,0 +1,56 @@
+/* Shared by all kernels: fixed-point requantization and small helpers.
+ *
+ * Numerical contract (TensorFlow Lite Micro, double rounding): a real multiplier is a Q31 significand and a power of
+ * two. The product is a saturating rounding doubling high multiply, followed by a rounding shift right with ties away
+ * from zero. Every kernel, on every core, gives the same bits.
+ */
+#ifndef TINYOPT_COMMON_H
+#define TINYOPT_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+static inline int32_t tinyopt_min(int32_t a, int32_t b) {
+  return a < b ? a : b;
+}
+
+static inline int32_t tinyopt_max(int32_t a, int32_t b) {
+  return a > b ? a : b;
+}
+
+static inline int32_t tinyopt_clamp(int32_t value, int32_t low, int32_t high) {
+  return value < low ? low : (value > high ? high : value);
+}
+
+/* a * b / 2^31, rounded to nearest, ties up. multiplier >= 0, so nothing overflows. */
+static inline int32_t tinyopt_doubling_high_multiply(int32_t value, int32_t multiplier) {
+  return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << 30)) >> 31);
+}
+
+/* value / 2^exponent, 0 <= exponent <= 31, ties away from zero. */
+static inline int32_t tinyopt_rounding_shift_right(int32_t value, int exponent) {
+  int32_t mask = (int32_t)(((int64_t)1 << exponent) - 1);
+  int32_t remainder = value & mask;
+  int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
+  return (value >> exponent) + (remainder > threshold ? 1 : 0);
+}
+
+/* value * multiplier * 2^(shift - 31); shift > 0 is to the left. The left shift wraps modulo 2^32. */
+static inline int32_t tinyopt_requantize(int32_t value, int32_t multiplier, int shift) {
+  int left = shift > 0 ? shift : 0;
+  int right = shift > 0 ? 0 : -shift;
+  int32_t shifted = (int32_t)((uint32_t)value << left);
+  return tinyopt_rounding_shift_right(tinyopt_doubling_high_multiply(shifted, multiplier), right);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

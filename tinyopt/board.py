@@ -1,0 +1,145 @@
+"""Boards as data: a validated YAML file says what a board is, how to build for it, and how to reach or emulate it.
+
+Boards are looked up by name in the packaged ``boards/`` folder, or read from a path that ends in ``.yaml``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from tinyopt.errors import BoardError
+from tinyopt.resources import resource
+
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+
+
+def _size(value: Any) -> Any:
+    """``"256K"`` → 262144; integers pass."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+)\s*([kKmMgG]?)(?:i?B)?", value.strip())
+        if not match:
+            raise ValueError(f"'{value}' is not a size; write bytes, or a number with K, M or G")
+        return int(match[1]) * _UNITS[match[2].lower()]
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Memory(_Model):
+    """A contiguous memory. ``origin``: address; ``size``: bytes; ``wait_states``: clock cycles added to a read."""
+
+    name: Name
+    kind: Literal["flash", "ram"]
+    origin: int = Field(ge=0, lt=2**64)
+    size: Size
+    wait_states: int = Field(0, ge=0, le=64)
+
+
+class Toolchain(_Model):
+    """``prefix`` of the GCC programs (``arm-none-eabi-``), and the flags that select the core."""
+
+    prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
+    flags: tuple[Annotated[str, Field(pattern=r"^-[A-Za-z0-9._,=+/-]+$")], ...] = ()
+
+
+class Emulator(_Model):
+    """How the board is emulated. ``program``: an executable (``qemu-system-arm``), or ``host``: a native process."""
+
+    program: Annotated[str, Field(pattern=r"^[a-z0-9._-]+$")]
+    machine: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=-]*$")] = ""
+    cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=-]*$")] = ""
+    options: tuple[str, ...] = ()
+
+
+class Board(_Model):
+    """A board, real or emulated. The first memory of kind flash holds the code, the first ram the data."""
+
+    name: Name
+    title: str = Field(min_length=1, max_length=120)
+    core: Annotated[str, Field(pattern=r"^[a-z0-9.+_-]+$")]
+    features: frozenset[Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]] = frozenset()
+    """Instruction-set features that kernels may require: ``thumb2``, ``dsp``, ``fpu``, ``mve``, ``mve_fp`` …"""
+    clock_hz: int = Field(gt=0)
+    memories: tuple[Memory, ...] = Field(min_length=1)
+    toolchain: Toolchain = Toolchain()
+    port: Name
+    """Folder of ``firmware/port/`` with startup, clock and console code."""
+    console_base: int | None = None
+    """Address of the console's serial port, for ports that serve several machines."""
+    emulator: Emulator | None = None
+    source: str = Field(min_length=1)
+    """Where these facts are from."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Board:
+        if not any(m.kind == "ram" for m in self.memories):
+            raise ValueError("a board needs a memory of kind ram")
+        spans = sorted((m.origin, m.origin + m.size, m.name) for m in self.memories)
+        for (_, end, first), (start, _, second) in pairwise(spans):
+            if start < end:
+                raise ValueError(f"memories '{first}' and '{second}' overlap")
+        return self
+
+    @property
+    def flash(self) -> Memory:
+        """Where code and constants go (a board without flash runs from its first ram)."""
+        return next((m for m in self.memories if m.kind == "flash"), self.memories[0])
+
+    @property
+    def ram(self) -> Memory:
+        return next(m for m in self.memories if m.kind == "ram")
+
+    @property
+    def is_emulated(self) -> bool:
+        return self.emulator is not None
+
+
+@cache
+def board_names() -> tuple[str, ...]:
+    """Names of the packaged boards, sorted."""
+    return tuple(sorted(path.stem for path in resource("boards").glob("*.yaml")))
+
+
+def load_board(name: str | Path) -> Board:
+    """A board by name, or from a YAML file.
+
+    Raises:
+        BoardError: unknown name (with the nearest ones), unreadable file, or a field that is wrong (all listed).
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = resource("boards") / f"{name}.yaml"
+        if str(name) not in board_names():
+            import difflib
+
+            near = difflib.get_close_matches(str(name), board_names(), n=3, cutoff=0.4)
+            hint = f"did you mean {', '.join(near)}?" if near else f"known boards: {', '.join(board_names())}"
+            raise BoardError(f"there is no board '{name}'; {hint} `tinyopt boards list` shows all.")
+    try:
+        if path.stat().st_size > 1 << 20:
+            raise BoardError(f"board file {path} is larger than 1 MiB")
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BoardError(f"cannot read board file {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise BoardError(f"board file {path} is not valid YAML: {error}") from None
+    if not isinstance(document, dict):
+        raise BoardError(f"board file {path} must be a mapping of fields")
+    try:
+        return Board.model_validate(document)
+    except ValidationError as error:
+        lines = [f"  {'.'.join(str(p) for p in e['loc']) or 'board'}: {e['msg']}" for e in error.errors()]
+        raise BoardError(f"board file {path} is not valid:\n" + "\n".join(lines)) from None

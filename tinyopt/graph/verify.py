@@ -1,0 +1,149 @@
+"""The rules that every graph keeps: names, order, shapes, element types, finite constants, quantization."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinyopt.errors import GraphError
+from tinyopt.graph import ops
+from tinyopt.graph.shapes import infer_shapes
+from tinyopt.graph.types import DType, Tensor
+
+if TYPE_CHECKING:
+    from tinyopt.graph.graph import Graph, Operator
+
+_BIASED = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected)
+_MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d)
+
+
+def verify(graph: Graph) -> None:
+    """Check a whole graph.
+
+    Raises:
+        GraphError: with the name of the operator and tensor that break a rule.
+    """
+    known = set(graph.given)
+    for name in (*graph.inputs, *graph.outputs):
+        if name not in graph.tensors:
+            raise GraphError(f"graph '{graph.name}' lists '{name}' as input or output but has no such tensor")
+    for name in graph.inputs:
+        if graph.tensors[name].is_constant:
+            raise GraphError(f"input '{name}' of graph '{graph.name}' is a constant")
+    if len(set(graph.inputs)) != len(graph.inputs):
+        raise GraphError(f"graph '{graph.name}' lists an input twice")
+    if not graph.outputs:
+        raise GraphError(f"graph '{graph.name}' has no output")
+    for key, tensor in graph.tensors.items():
+        if key != tensor.name:
+            raise GraphError(f"tensor '{tensor.name}' is filed under the name '{key}'")
+        if tensor.data is not None:
+            known.add(key)
+            if tensor.dtype is DType.FLOAT32 and not np.isfinite(tensor.data).all():
+                bad = int(np.size(tensor.data) - np.isfinite(tensor.data).sum())
+                raise GraphError(f"constant '{key}' holds {bad} NaN or infinite value(s); the model file is damaged")
+    for operator in graph.operators:
+        _verify_operator(graph, operator, known)
+    for name in graph.outputs:
+        if name not in known:
+            raise GraphError(f"nothing produces the output '{name}'")
+    _verify_states(graph, known)
+
+
+def _verify_operator(graph: Graph, operator: Operator, known: set[str]) -> None:
+    where = f"operator '{operator.name}' ({operator.kind})"
+    for name in (*operator.inputs, *operator.outputs):
+        if name not in graph.tensors:
+            raise GraphError(f"{where} names the tensor '{name}', which does not exist")
+    for name in operator.inputs:
+        if name not in known:
+            raise GraphError(f"{where} reads '{name}' before anything has written it")
+    inputs, outputs = graph.ins(operator), graph.outs(operator)
+    try:
+        shapes = infer_shapes(operator.attributes, [t.shape for t in inputs])
+    except GraphError as error:
+        raise GraphError(f"{where}: {error}") from None
+    if len(shapes) != len(outputs):
+        raise GraphError(f"{where} has {len(outputs)} outputs, needs {len(shapes)}")
+    for tensor, shape in zip(outputs, shapes):
+        if tensor.name in known:
+            raise GraphError(f"{where} writes '{tensor.name}', which already has a value")
+        if tensor.shape != shape:
+            raise GraphError(f"{where} makes {list(shape)} but '{tensor.name}' is declared {list(tensor.shape)}")
+        known.add(tensor.name)
+    reason = _dtype_problem(operator.attributes, inputs, outputs)
+    if reason:
+        raise GraphError(f"{where}: {reason}")
+
+
+def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> str | None:
+    x, y = inputs[0], outputs[0]
+    if isinstance(attributes, _BIASED):
+        return _biased_problem(inputs, y)
+    if isinstance(attributes, ops.Quantize):
+        return None if y.quantization is not None and y.dtype.is_integer else "the output must be quantized"
+    if isinstance(attributes, ops.Dequantize):
+        if y.dtype is not DType.FLOAT32:
+            return "the output must be float32"
+        return None if x.quantization is not None else "the input must be quantized"
+    if isinstance(attributes, ops.Cast):
+        return None if y.dtype.value == attributes.dtype else f"the output must be {attributes.dtype}"
+    if isinstance(attributes, ops.ArgMax):
+        return None if y.dtype.value == attributes.dtype else f"the output must be {attributes.dtype}"
+    if isinstance(attributes, ops.Gather):
+        if inputs[1].dtype not in (DType.INT32, DType.INT64):
+            return "the indices must be int32 or int64"
+        if inputs[1].data is not None:
+            extent = x.shape[attributes.axis]
+            if inputs[1].data.size and not (inputs[1].data.min() >= 0 and inputs[1].data.max() < extent):
+                return f"an index is outside 0..{extent - 1}"
+        return None if x.dtype is y.dtype else f"input is {x.dtype.value} but output is {y.dtype.value}"
+    if isinstance(attributes, (ops.Lstm, ops.Gru)):
+        return None if x.dtype is y.dtype else f"input is {x.dtype.value} but output is {y.dtype.value}"
+    for tensor in (*inputs[1:], *outputs):
+        if tensor.dtype is not x.dtype:
+            return f"'{x.name}' is {x.dtype.value} but '{tensor.name}' is {tensor.dtype.value}"
+    if isinstance(attributes, _MOVES) and x.quantization != y.quantization:
+        return "input and output must have the same quantization (insert a Quantize to change it)"
+    if any((t.quantization is None) != (x.quantization is None) for t in (*inputs[1:], *outputs)):
+        return "either all tensors are quantized or none"
+    return None
+
+
+def _biased_problem(inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
+    x, w = inputs[0], inputs[1]
+    if x.dtype is not y.dtype:
+        return f"input is {x.dtype.value} but output is {y.dtype.value}"
+    if x.dtype is DType.FLOAT32:
+        if any(t.dtype is not DType.FLOAT32 for t in inputs):
+            return "a float operator needs float weights and bias"
+        return None
+    if x.dtype not in (DType.INT8, DType.INT16) or w.dtype is not DType.INT8:
+        return f"{x.dtype.value} input with {w.dtype.value} weights is not a supported combination"
+    if x.quantization is None or w.quantization is None or y.quantization is None:
+        return "an integer operator needs quantization parameters on input, weights and output"
+    if any(w.quantization.zero_points):
+        return "the weights must be symmetric (zero point 0)"
+    if len(inputs) > 2:
+        wanted = (DType.INT32,) if x.dtype is DType.INT8 else (DType.INT32, DType.INT64)
+        if inputs[2].dtype not in wanted:
+            return f"the bias of an {x.dtype.value} operator must be {wanted[-1].value}, got {inputs[2].dtype.value}"
+    return None
+
+
+def _verify_states(graph: Graph, known: set[str]) -> None:
+    reads = [state.read for state in graph.states]
+    if len(set(reads)) != len(reads) or set(reads) & set(graph.inputs):
+        raise GraphError(f"two states of graph '{graph.name}' share the tensor they are read from")
+    for state in graph.states:
+        for name in (state.read, state.write):
+            if name not in graph.tensors or name not in known:
+                raise GraphError(f"state '{state.name}' uses the tensor '{name}', which nothing produces")
+        read, write = graph.tensors[state.read], graph.tensors[state.write]
+        if read.is_constant:
+            raise GraphError(f"state '{state.name}' is read from the constant '{state.read}'")
+        if (read.shape, read.dtype) != (write.shape, write.dtype) or read.quantization != write.quantization:
+            raise GraphError(f"state '{state.name}' is read and written with different types")
+        if tuple(state.initial.shape) != read.shape or state.initial.dtype != read.dtype.numpy:
+            raise GraphError(f"state '{state.name}' starts with a value of the wrong type")
