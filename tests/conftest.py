@@ -1,0 +1,35 @@
+"""Settings that every test shares: reproducible examples, and where the benchmark data is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "tinyopt",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+settings.load_profile("tinyopt")
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The benchmark data folder; the test is skipped where it is absent."""
+    folder = Path(os.environ.get("TINYOPT_DATA", CHECKOUT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no benchmark data: {folder} is absent (set TINYOPT_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mlperf(data_folder: Path) -> Path:
+    """The folder of the MLPerf Tiny models."""
+    return data_folder / "mlperf-tiny"
