@@ -13,6 +13,7 @@ from tinyopt.graph.costs import (
     peak_activation_bytes,
 )
 from tinyopt.graph.graph import Graph, Operator, State, topological_order
+from tinyopt.graph.serialise import load_graph, save_graph
 from tinyopt.graph.shapes import infer_shapes
 from tinyopt.graph.text import dump
 from tinyopt.graph.types import Array, DType, Quantization, Shape, Tensor
@@ -31,9 +32,11 @@ __all__ = [
     "graph_macs",
     "infer_shapes",
     "lifetimes",
+    "load_graph",
     "operator_macs",
     "operator_parameter_bytes",
     "parameter_bytes",
     "peak_activation_bytes",
+    "save_graph",
     "topological_order",
 ]
