@@ -49,6 +49,28 @@ static inline int32_t tinyopt_requantize(int32_t value, int32_t multiplier, int 
   return tinyopt_rounding_shift_right(tinyopt_doubling_high_multiply(shifted, multiplier), right);
 }
 
+/* The low 32 bits of sum + a * b. Sums wrap modulo 2^32, so their order and offsets folded into the bias change no
+ * bit, even where a sum leaves the 32-bit range on its way. */
+static inline int32_t tinyopt_mac(int32_t sum, int32_t a, int32_t b) {
+  return (int32_t)((uint32_t)sum + (uint32_t)(a * b));
+}
+
+/* A 32-bit sum as an int8 output: requantize, add the output's zero point (modulo 2^32), clamp to low..high. */
+static inline int8_t tinyopt_requantize_s8(int32_t sum, int32_t multiplier, int shift, int32_t zero_point, int32_t low,
+                                           int32_t high) {
+  uint32_t value = (uint32_t)tinyopt_requantize(sum, multiplier, shift) + (uint32_t)zero_point;
+  return (int8_t)tinyopt_clamp((int32_t)value, low, high);
+}
+
+/* A 64-bit sum (|sum| < 2^47) times multiplier * 2^(shift - 31), shift <= 7, with the multiplier rounded to 15 bits
+ * first: the rule for int16 activations with a 64-bit bias. The result wraps to 32 bits. */
+static inline int32_t tinyopt_requantize_wide(int64_t sum, int32_t multiplier, int shift) {
+  int32_t reduced = multiplier < 0x7FFF0000 ? (multiplier + (1 << 15)) >> 16 : 0x7FFF;
+  int total = 15 - shift;
+  int64_t rounding = (int64_t)1 << (total - 1);
+  return (int32_t)(uint32_t)(uint64_t)((sum * reduced + rounding) >> total);
+}
+
 #ifdef __cplusplus
 }
 #endif

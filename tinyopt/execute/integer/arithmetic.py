@@ -67,6 +67,20 @@ def multiply_by_quantized_multiplier(values: Array, multiplier: Array | int, shi
     return rounding_shift_right(rounding_doubling_high_multiply(shifted, multiplier), right)
 
 
+def multiply_wide(values: Array, multiplier: Array | int, shift: Array | int) -> Array:
+    """TFLM's MultiplyByQuantizedMultiplier for int64 values: the multiplier is rounded to 15 bits first.
+
+    The rule for int16 activations with a 64-bit bias; ``shift`` ≤ 7 and |values| < 2**47. The result wraps to int32
+    as in C. Returns int64 values in the int32 range.
+    """
+    m, s = np.asarray(multiplier, np.int64), np.asarray(shift, np.int64)
+    reduced = np.where(m < 0x7FFF0000, (m + (1 << 15)) >> 16, 0x7FFF)
+    total = 15 - s
+    product = values.astype(np.int64) * reduced + (np.int64(1) << (total - 1))
+    result: Array = (product >> total).astype(np.int32).astype(np.int64)
+    return result
+
+
 def clamp_limits(clamp: Clamp, tensor: Tensor) -> tuple[int, int]:
     """The integer limits of a fused activation on a per-tensor quantized output: the dtype's range, narrowed."""
     low, high = tensor.dtype.limits
