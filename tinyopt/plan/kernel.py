@@ -8,6 +8,9 @@ pointers, and the scratch bytes. The generator writes a call as::
     tinyopt_<kernel name>(&<layer>, <inputs...>, <outputs...>, <scratch>);
 
 The scratch pointer is passed when the kernel has ``uses_scratch`` set, even if the call needs zero bytes (then NULL).
+A kernel with ``pointer_arrays`` set takes any number of tensors, so its pointers travel in two arrays::
+
+    tinyopt_concat_ref(&<layer>, (const void *const[]){<inputs...>}, (void *const[]){<outputs...>});
 """
 
 from __future__ import annotations
@@ -92,6 +95,8 @@ class Kernel:
     requires: frozenset[str] = frozenset()
     needs: tuple[str, ...] = ("common.h",)
     uses_scratch: bool = False
+    pointer_arrays: bool = False
+    """Inputs and outputs are passed as one array of pointers each (``const void *const *``, ``void *const *``)."""
 
     @property
     def function(self) -> str:
