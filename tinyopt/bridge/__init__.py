@@ -1,0 +1,1 @@
+"""Between graphs and torch: every operator as a function on torch tensors."""
