@@ -1,0 +1,240 @@
+"""The commands and their options. Work is imported inside each command, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from tinyopt import __version__
+
+app = typer.Typer(
+    name="tinyopt",
+    help="Takes a trained neural network, makes it small, and puts it on a microcontroller, measured.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of your own.", no_args_is_help=True)
+app.add_typer(boards_app, name="boards")
+
+ModelArgument = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .pt2 or .tinyopt file.", show_default=False)
+]
+BoardOption = Annotated[
+    str, typer.Option("--board", "-b", help="A board's name (see `tinyopt boards list`) or a board file.")
+]
+CalibrationOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this annotation on Python 3.10
+    typer.Option(
+        "--calibration",
+        "-c",
+        help="Calibration data for a float model: .npz, .npy, a folder, or random:SEED:N. Makes it int8.",
+    ),
+]
+DataOption = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        help="What to run: .npz or .npy (samples along the first axis; an npz may hold labels), a folder in the "
+        "MLPerf Tiny layout, or random:SEED:N.",
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
+LayoutOption = Annotated[
+    str,
+    typer.Option(
+        "--input-layout",
+        help="Layout of the image input of ONNX and PyTorch models on the device: nchw (as in the model) or nhwc.",
+    ),
+]
+OptimiseOption = Annotated[bool, typer.Option("--optimise/--no-optimise", help="Exact graph optimisation.")]
+NameOption = Annotated[str, typer.Option("--name", help="Prefix of the generated C names and files.")]
+
+
+def _version(show: bool) -> None:
+    if show:
+        typer.echo(f"tinyopt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def inspect(
+    model: ModelArgument,
+    json_output: JsonOption = False,
+    optimise: Annotated[bool, typer.Option("--optimise", help="Show the graph after exact optimisation.")] = False,
+    input_layout: LayoutOption = "nchw",
+) -> None:
+    """Show a model: operators, shapes, MACs, parameter bytes, quantization, predicted peak RAM."""
+    from tinyopt.cli.commands import inspect_model
+
+    inspect_model(model, json_output=json_output, optimise=optimise, input_layout=input_layout)
+
+
+@app.command()
+def quantize(
+    model: ModelArgument,
+    calibration: Annotated[
+        str,
+        typer.Option("--calibration", "-c", help="Calibration data: .npz, .npy, a folder, or random:SEED:N."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The quantized model (.tinyopt).")],
+    method: Annotated[
+        str, typer.Option("--method", help="How activation ranges are chosen: max or percentile.")
+    ] = "max",
+    percentile: Annotated[float, typer.Option("--percentile", help="For --method percentile, in percent.")] = 99.99,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Use the first N samples; 0 uses all.")] = 0,
+    float_io: Annotated[bool, typer.Option("--float-io", help="Keep float32 inputs and outputs.")] = False,
+    data: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--data", "-d", help="Compare float and int8 on this data (accuracy where it has labels)."),
+    ] = None,
+    input_layout: LayoutOption = "nchw",
+    json_output: JsonOption = False,
+) -> None:
+    """Quantize a float model to int8 after training (per-channel weights, asymmetric activations)."""
+    from tinyopt.cli.commands import quantize_model
+
+    quantize_model(
+        model,
+        calibration,
+        output,
+        method=method,
+        percentile=percentile,
+        limit=limit,
+        float_io=float_io,
+        data=data,
+        input_layout=input_layout,
+        json_output=json_output,
+    )
+
+
+@app.command("compile")
+def compile_(
+    model: ModelArgument,
+    board: BoardOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the generated project (new or ours).")],
+    project: Annotated[str, typer.Option("--project", help="Kind of project: cmake, platformio or library.")] = "cmake",
+    calibration: CalibrationOption = None,
+    name: NameOption = "model",
+    objective: Annotated[
+        str, typer.Option("--objective", help="What to optimise for: latency, ram or flash.")
+    ] = "latency",
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace the output folder even if tinyopt did not make it.")
+    ] = False,
+    optimise: OptimiseOption = True,
+    input_layout: LayoutOption = "nchw",
+    json_output: JsonOption = False,
+) -> None:
+    """Generate static C for a board, as a project that builds."""
+    from tinyopt.cli.commands import compile_model
+
+    compile_model(
+        model,
+        board,
+        output,
+        project=project,
+        calibration=calibration,
+        name=name,
+        objective=objective,
+        force=force,
+        optimise=optimise,
+        input_layout=input_layout,
+        json_output=json_output,
+    )
+
+
+@app.command()
+def run(
+    model: ModelArgument,
+    board: BoardOption,
+    data: DataOption,
+    json_output: JsonOption = False,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Run the first N samples; 0 runs all.")] = 0,
+    outputs: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--outputs", help="Write the raw device outputs to this .npy file."),
+    ] = None,
+    project: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--project", help="Keep the generated project in this folder."),
+    ] = None,
+    calibration: CalibrationOption = None,
+    optimise: OptimiseOption = True,
+    objective: Annotated[
+        str, typer.Option("--objective", help="What to optimise for: latency, ram or flash.")
+    ] = "latency",
+    input_layout: LayoutOption = "nchw",
+) -> None:
+    """Build the measuring firmware, run data through the board, compare every output, and report.
+
+    The exit code is 0 only when the run finished and every output equals the reference executor's.
+    """
+    from tinyopt.cli.commands import run_model
+
+    run_model(
+        model,
+        board,
+        data,
+        json_output=json_output,
+        limit=limit,
+        outputs=outputs,
+        project=project,
+        calibration=calibration,
+        optimise=optimise,
+        objective=objective,
+        input_layout=input_layout,
+    )
+
+
+@app.command()
+def demo(
+    board: BoardOption = "mps2_an386",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for model, data and project.")] = Path(
+        "tinyopt-demo"
+    ),
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+) -> None:
+    """Train a small CNN on handwritten digits, quantize it, and run the test set on an emulated board."""
+    from tinyopt.cli.demo import run_demo
+
+    run_demo(board, output, seed)
+
+
+@boards_app.command("list")
+def boards_list(json_output: JsonOption = False) -> None:
+    """List the boards: core, features, flash and RAM, how to reach them."""
+    from tinyopt.cli.boards import list_boards
+
+    list_boards(json_output=json_output)
+
+
+@boards_app.command("show")
+def boards_show(
+    board: Annotated[str, typer.Argument(metavar="BOARD", help="Name or file.")], json_output: JsonOption = False
+) -> None:
+    """Show everything about one board."""
+    from tinyopt.cli.boards import show_board
+
+    show_board(board, json_output=json_output)
+
+
+@boards_app.command("check")
+def boards_check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Board files.")]) -> None:
+    """Check board files; all problems of all files are listed."""
+    from tinyopt.cli.boards import check_boards
+
+    check_boards(files)

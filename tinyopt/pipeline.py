@@ -1,0 +1,148 @@
+"""The main job in code: import → optimise → quantize → plan → generate → build → measure → report.
+
+Each function takes the previous one's value. The command line is a thin layer over this module.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinyopt.board import Board
+from tinyopt.data import Samples
+from tinyopt.execute import Executor
+from tinyopt.graph import Array, Graph, graph_macs, operator_macs, operator_parameter_bytes
+from tinyopt.optimise import optimise as optimise_graph
+from tinyopt.plan import Plan, make_plan
+from tinyopt.report import LayerReport, RunReport, compare, per_class
+
+if TYPE_CHECKING:
+    from hil import Measurement
+    from tinyopt.build import Firmware
+
+Step = Callable[[int, int], None]
+
+
+def _ignore(done: int, total: int) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Callbacks (done, total) of the long steps of a run."""
+
+    reference: Step = _ignore
+    device: Step = _ignore
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: the report and everything it was made from. Outputs are lists (samples) of lists (outputs)."""
+
+    report: RunReport
+    plan: Plan
+    firmware: Firmware
+    measurement: Measurement
+    outputs: Sequence[Sequence[Array]]
+    reference: Sequence[Sequence[Array]]
+
+
+def reference_outputs(graph: Graph, samples: Samples, *, on_progress: Step = _ignore) -> list[list[Array]]:
+    """Outputs of the reference executor for every sample, in order; states carry over from sample to sample."""
+    executor = Executor(graph)
+    results = []
+    for index, sample in enumerate(samples):
+        values = executor(sample)
+        results.append([values[name] for name in graph.outputs])
+        on_progress(index + 1, len(samples))
+    return results
+
+
+def plan_for(graph: Graph, board: Board, *, optimise: bool = True, objective: str = "latency") -> Plan:
+    """The graph, optimised exactly, lowered for a board."""
+    return make_plan(optimise_graph(graph) if optimise else graph, board, objective=objective)
+
+
+def run_on_board(
+    graph: Graph,
+    board: Board,
+    samples: Samples,
+    *,
+    optimise: bool = True,
+    objective: str = "latency",
+    project: Path | None = None,
+    model_name: str = "",
+    steps: Progress | None = None,
+) -> RunResult:
+    """Build the measuring firmware, run every sample on the board, and compare with the graph as it was imported.
+
+    ``project``: keep the generated project in this folder (else a temporary one is used and removed).
+    The reference is the executor on ``graph`` itself, not on its optimised form, so that a wrong optimisation shows
+    as a mismatch.
+
+    Raises:
+        TinyoptError: whatever stands in the way, from the planner's verdict to a silent device.
+    """
+    from hil import measure
+    from tinyopt.build import build
+    from tinyopt.generate import generate
+
+    steps = steps or Progress()
+    started = time.monotonic()
+    plan = plan_for(graph, board, optimise=optimise, objective=objective)
+    with ExitStack() as stack:
+        folder = project or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinyopt-"))) / "project"
+        firmware = build(generate(plan, folder, harness=True))
+        reference = reference_outputs(graph, samples, on_progress=steps.reference)
+        measurement = measure(firmware, board, list(samples), on_progress=steps.device)
+    comparison = compare(graph, measurement.outputs, reference, samples.labels)
+    report = RunReport(
+        model=model_name or graph.name,
+        board=board.name,
+        emulated=board.is_emulated,
+        samples=comparison.samples,
+        mismatches=comparison.mismatches,
+        first_mismatch=comparison.first_mismatch,
+        exact=comparison.exact,
+        top1=comparison.top1,
+        per_class=per_class(comparison),
+        instructions=measurement.instructions,
+        cycles=measurement.cycles,
+        cycles_are_estimated=board.is_emulated,
+        macs=graph_macs(plan.graph),
+        arena_bytes=plan.arena_bytes,
+        arena_lower_bound=plan.lower_bound,
+        code_bytes=firmware.code_bytes,
+        weights_bytes=firmware.weights_bytes,
+        stack_bytes=measurement.stack_bytes,
+        flash_total_bytes=firmware.flash_bytes,
+        ram_total_bytes=firmware.ram_bytes,
+        compiler=firmware.compiler,
+        seconds=round(time.monotonic() - started, 3),
+        layers=_layers(plan, measurement),
+        notes=tuple(line for line in graph.metadata.get("notes", "").splitlines() if line),
+    )
+    return RunResult(report, plan, firmware, measurement, measurement.outputs, reference)
+
+
+def _layers(plan: Plan, measurement: Measurement) -> tuple[LayerReport, ...]:
+    rows = []
+    for index, call in enumerate(plan.calls):
+        counts = measurement.layers[index] if index < len(measurement.layers) else None
+        rows.append(
+            LayerReport(
+                name=call.operator.name,
+                operator=call.operator.kind,
+                kernel=call.kernel.name,
+                macs=operator_macs(plan.graph, call.operator),
+                weights_bytes=operator_parameter_bytes(plan.graph, call.operator),
+                instructions=counts.instructions if counts else None,
+                cycles=counts.cycles if counts else None,
+            )
+        )
+    return tuple(rows)
