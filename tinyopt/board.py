@@ -49,19 +49,27 @@ class Memory(_Model):
 
 
 class Toolchain(_Model):
-    """``prefix`` of the GCC programs (``arm-none-eabi-``), and the flags that select the core."""
+    """``prefix`` of the GCC programs (``arm-none-eabi-``), and the flags that select the core and the C library.
+
+    ``flags`` go to the compiler and to the linker.
+    """
 
     prefix: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*$")] = ""
     flags: tuple[Annotated[str, Field(pattern=r"^-[A-Za-z0-9._,=+/-]+$")], ...] = ()
 
 
 class Emulator(_Model):
-    """How the board is emulated. ``program``: an executable (``qemu-system-arm``), or ``host``: a native process."""
+    """How the board is emulated. ``program``: an executable (``qemu-system-arm``), or ``host``: a native process.
+
+    ``icount_shift``: QEMU's virtual clock advances ``2**icount_shift`` nanoseconds per instruction. Larger values make
+    a timer of a few megahertz resolve single instructions.
+    """
 
     program: Annotated[str, Field(pattern=r"^[a-z0-9._-]+$")]
     machine: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=-]*$")] = ""
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=-]*$")] = ""
-    options: tuple[str, ...] = ()
+    options: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=+/-]+$")], ...] = ()
+    icount_shift: int = Field(0, ge=0, le=10)
 
 
 class Board(_Model):
@@ -76,9 +84,19 @@ class Board(_Model):
     memories: tuple[Memory, ...] = Field(min_length=1)
     toolchain: Toolchain = Toolchain()
     port: Name
-    """Folder of ``firmware/port/`` with startup, clock and console code."""
-    console_base: int | None = None
+    """Folder of ``firmware/port/`` with the console and the counter."""
+    startup: Name | None = None
+    """Folder of ``firmware/port/`` with the startup code of the core; none where an operating system does that."""
+    vectors: Name | None = None
+    """Memory that the core takes its vector table from at reset, where that is not the flash."""
+    stack_bytes: Size = 0
+    """Least stack that a link must leave free; whatever RAM is left over is stack as well."""
+    console_base: int | None = Field(None, ge=0, lt=2**32)
     """Address of the console's serial port, for ports that serve several machines."""
+    counter_base: int | None = Field(None, ge=0, lt=2**32)
+    """Address of the device with the free-running counter, for ports that serve several machines."""
+    counter_hz: int | None = Field(None, gt=0)
+    """Rate of the port's counter where it is not the core's clock."""
     emulator: Emulator | None = None
     source: str = Field(min_length=1)
     """Where these facts are from."""
@@ -91,6 +109,11 @@ class Board(_Model):
         for (_, end, first), (start, _, second) in pairwise(spans):
             if start < end:
                 raise ValueError(f"memories '{first}' and '{second}' overlap")
+        names = [m.name for m in self.memories]
+        if len(set(names)) != len(names):
+            raise ValueError("two memories have the same name")
+        if self.vectors is not None and self.vectors not in names:
+            raise ValueError(f"vectors names the memory '{self.vectors}', which the board does not have")
         return self
 
     @property
