@@ -1,0 +1,26 @@
+/* Which taps of a sliding window lie inside the input, along one axis. */
+#ifndef TINYOPT_WINDOW_H
+#define TINYOPT_WINDOW_H
+
+#include <stdint.h>
+
+/* The taps k with first <= k < end read inside the input. */
+typedef struct {
+  int32_t first;
+  int32_t end;
+} tinyopt_taps;
+
+/* A window of `kernel` taps, `dilation` apart, whose tap 0 reads position `origin` of an input of `size` elements.
+ * Counts instead of dividing: kernels are small and small cores have no divider. */
+static inline tinyopt_taps tinyopt_taps_inside(int32_t origin, int32_t kernel, int32_t dilation, int32_t size) {
+  tinyopt_taps taps = {0, kernel};
+  while (taps.first < kernel && origin + taps.first * dilation < 0) {
+    ++taps.first;
+  }
+  while (taps.end > taps.first && origin + (taps.end - 1) * dilation >= size) {
+    --taps.end;
+  }
+  return taps;
+}
+
+#endif

@@ -1,0 +1,49 @@
+/* Depthwise 2-D convolution, int8 activations and weights.
+ *
+ * input  int8 [batches][input_height][input_width][input_channels]
+ * output int8 [batches][output_height][output_width][input_channels * multiplier]
+ *
+ * Output channel o reads input channel o / multiplier:
+ * output[b][y][x][o] = clamp(requantize(sum, multipliers[o], shifts[o]) + output_zero_point), where
+ * sum = bias[o] + sum over ky, kx inside the image of weights[ky][kx][o] * (input[..] - input_zero_point), modulo
+ * 2^32. Taps outside the image add nothing. This equals TensorFlow Lite Micro's reference kernel bit for bit.
+ *
+ * Pointers need no alignment beyond their element type. Input and output must not overlap. No scratch.
+ */
+#ifndef TINYOPT_DEPTHWISE_CONV2D_S8_H
+#define TINYOPT_DEPTHWISE_CONV2D_S8_H
+
+#include "common.h"
+#include "window.h"
+
+typedef struct {
+  const int8_t *weights;      /* in the kernel's own order */
+  const int32_t *bias;        /* [output channels], the model's bias or zeros */
+  const int32_t *multipliers; /* [output channels], or [1] when per_channel is 0 */
+  const int8_t *shifts;       /* as multipliers */
+  int32_t per_channel;        /* 1: a multiplier for every output channel; 0: one for all */
+  int32_t batches;
+  int32_t input_height;
+  int32_t input_width;
+  int32_t input_channels;
+  int32_t multiplier; /* output channels per input channel */
+  int32_t output_height;
+  int32_t output_width;
+  int32_t kernel_height;
+  int32_t kernel_width;
+  int32_t stride_height;
+  int32_t stride_width;
+  int32_t dilation_height;
+  int32_t dilation_width;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t input_zero_point;
+  int32_t output_zero_point;
+  int32_t clamp_low; /* on the output's integers */
+  int32_t clamp_high;
+} tinyopt_depthwise_conv2d_s8;
+
+/* Portable C. weights: [kernel_height][kernel_width][input_channels * multiplier]. */
+void tinyopt_depthwise_conv2d_s8_ref(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output);
+
+#endif

@@ -1,0 +1,52 @@
+"""Kernels of FullyConnected on int8 tensors."""
+
+from __future__ import annotations
+
+import math
+
+from tinyopt.execute.integer.convolution import fully_connected_multipliers
+from tinyopt.graph import Array, Graph, Operator, ops
+from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.catalogue.convolution import is_int8
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.packing import bias_name, folded_bias, output_limits, requantization
+
+
+def _accepts(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.FullyConnected) and is_int8(graph, operator)
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel, weights: Array) -> Call:
+    a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.FullyConnected)
+    x, w = ins[0], ins[1]
+    parameters: dict[str, Value] = {
+        "weights": Constant(weights, source=w.name),
+        "bias": Constant(folded_bias(ins, w.value), source=bias_name(ins)),
+        **requantization(*fully_connected_multipliers(x, w, y)),
+        "rows": math.prod(x.shape[:-1]),
+        "input_size": w.shape[1],
+        "output_size": w.shape[0],
+        **output_limits(y, a.activation),
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,))
+
+
+def _lower_ref(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    return _lower(graph, operator, kernel, graph.ins(operator)[1].value)
+
+
+def _cost_ref(graph: Graph, operator: Operator) -> float:
+    return 6.0 * operator_macs(graph, operator) + 40 * graph.outs(operator)[0].size
+
+
+KERNELS = (
+    Kernel(
+        name="fully_connected_s8_ref",
+        family="fully_connected_s8",
+        source="ref.c",
+        accepts=_accepts,
+        lower=_lower_ref,
+        cost=_cost_ref,
+    ),
+)
