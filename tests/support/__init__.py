@@ -1,0 +1,1 @@
+"""What several tests share: writing TFLite files and running TensorFlow Lite Micro."""
