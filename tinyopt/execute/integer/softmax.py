@@ -1,0 +1,108 @@
+"""Softmax and log-softmax over the last axis of int8 tensors. Contract: docs/contract/softmax.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyopt.errors import GraphError
+from tinyopt.execute.integer import fixed_point
+from tinyopt.execute.integer.arithmetic import (
+    multiply_by_quantized_multiplier,
+    quantize_multiplier,
+    rounding_doubling_high_multiply,
+    rounding_shift_right,
+    saturate,
+)
+from tinyopt.execute.integer.elementwise import Multiplier, quantization_of, wrapped
+from tinyopt.execute.integer.registry import integer
+from tinyopt.graph import Array, DType, Quantization, Tensor
+from tinyopt.graph.ops import LogSoftmax, Softmax
+
+SOFTMAX_OUTPUT = Quantization.per_tensor(1 / 256, -128)
+LOG_SOFTMAX_OUTPUT = Quantization.per_tensor(1 / 16, 127)
+_IDENTITY = (1 << 30, 1)
+LOWEST_LOG = -255
+"""The log-softmax of everything too small to compute, in units of 1/16."""
+
+
+@dataclass(frozen=True)
+class SoftmaxParameters:
+    """``input``: from input steps to Q5; differences below ``least_difference`` count as zero probability.
+
+    ``output_bits``: fractional bits of the result before ``output`` brings it to the output scale.
+    """
+
+    input: Multiplier
+    least_difference: int
+    output_bits: int
+    output: Multiplier
+
+
+def _parameters(beta: float, x: Tensor, y: Tensor, canonical: Quantization, bits: tuple[int, int]) -> SoftmaxParameters:
+    """TFLM's own output format is reached in one rounding; any other through a finer one and a requantization."""
+    if x.dtype is not DType.INT8:
+        raise GraphError(f"softmax of {x.dtype.value} is not supported; quantize '{x.name}' to int8")
+    multiplier, shift = fixed_point.scaled_exponent_multiplier(beta * x.scale)
+    least = -fixed_point.input_radius(5, max(shift, 0))
+    target = quantization_of(y)
+    if target == canonical:
+        return SoftmaxParameters((multiplier, shift), least, bits[0], _IDENTITY)
+    output = quantize_multiplier(1.0 / (float(1 << bits[1]) * target.scale))
+    return SoftmaxParameters((multiplier, shift), least, bits[1], output)
+
+
+def softmax_parameters(attributes: Softmax, x: Tensor, y: Tensor) -> SoftmaxParameters:
+    return _parameters(float(np.float32(attributes.beta)), x, y, SOFTMAX_OUTPUT, (8, 16))
+
+
+def log_softmax_parameters(x: Tensor, y: Tensor) -> SoftmaxParameters:
+    return _parameters(1.0, x, y, LOG_SOFTMAX_OUTPUT, (4, 12))
+
+
+def exponential(p: SoftmaxParameters, difference: Array) -> Array:
+    """exp of differences ≤ 0 in input steps, in Q0; zero below the least difference."""
+    inside = difference >= p.least_difference
+    q5 = multiply_by_quantized_multiplier(np.where(inside, difference, 0), *p.input)
+    return np.asarray(np.where(inside, fixed_point.exp_on_negative_values(q5), 0), np.int64)
+
+
+@integer(Softmax)
+def softmax(attributes: Softmax, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]) -> list[Array]:
+    y = outs[0]
+    p = softmax_parameters(attributes, ins[0], y)
+    values = arrays[0].astype(np.int64)
+    exponentials = exponential(p, values - values.max(axis=-1, keepdims=True))
+    total = rounding_shift_right(exponentials, 12).sum(axis=-1, keepdims=True)
+    inverse, bits = fixed_point.reciprocal(total, 12)
+    scaled = rounding_doubling_high_multiply(exponentials, inverse)
+    probability = rounding_shift_right(scaled, bits + 31 - p.output_bits)
+    result = multiply_by_quantized_multiplier(probability, *p.output)
+    return [saturate(wrapped(result + y.zero_point), y.dtype)]
+
+
+def log_reverse_multiplier(p: SoftmaxParameters) -> Multiplier:
+    """From Q5 back to input steps, to find the differences whose logarithm would leave Q5."""
+    multiplier, shift = p.input
+    return quantize_multiplier(float(1 << (31 - shift)) / multiplier)
+
+
+@integer(LogSoftmax)
+def log_softmax(
+    attributes: LogSoftmax, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]
+) -> list[Array]:
+    y = outs[0]
+    p = log_softmax_parameters(ins[0], y)
+    values = arrays[0].astype(np.int64)
+    difference = values - values.max(axis=-1, keepdims=True)
+    total = rounding_shift_right(exponential(p, difference), 12).sum(axis=-1, keepdims=True)
+    log_total = fixed_point.log_of_at_least_one(total)
+    least = multiply_by_quantized_multiplier(log_total - (1 << 31), *log_reverse_multiplier(p))
+    inside = difference > np.maximum(p.least_difference - 1, least)
+    q5 = multiply_by_quantized_multiplier(np.where(inside, difference, 0), *p.input)
+    logarithm = rounding_shift_right(q5 - log_total, 26 - p.output_bits)
+    lowest = LOWEST_LOG << (p.output_bits - 4)
+    result = multiply_by_quantized_multiplier(np.where(inside, logarithm, lowest), *p.output)
+    return [saturate(wrapped(result + y.zero_point), y.dtype)]
