@@ -1,0 +1,262 @@
+/* A QEMU plugin that counts instructions and estimates cycles.
+ *
+ * Every instruction is decoded once, when QEMU translates its block; the block's cost is added when it runs, and a
+ * refill where it was not entered from the instruction before. The measuring firmware marks regions with hint
+ * instructions that a real core executes as no-operations (Arm: 32-bit NOP hints; RISC-V: SLTI x0, x0, n):
+ *
+ *   0x40 begin of an inference    0x41 its end    0x42 begin of a layer    0x43 its end
+ *
+ * From a layer's end to the next layer's begin nothing is counted: that is the profiling code. Marks cost nothing. One
+ * JSON line per inference goes to the output file:
+ *
+ *   {"instructions":N,"cycles":N,"layers":[[instructions,cycles],...],"reads":[...],"writes":[...]}
+ *
+ * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE (up to 8, counts accesses to each).
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cost.h"
+#include "qemu_plugin_api.h"
+
+QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
+QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
+
+enum { MARK_RUN_BEGIN = 0x40, MARK_RUN_END, MARK_LAYER_BEGIN, MARK_LAYER_END };
+enum { MAX_LAYERS = 4096, MAX_MEMORIES = 8 };
+
+typedef struct {
+  uint64_t instructions, cycles;
+} counts;
+
+/* A translated block: what it costs, and what its last instruction costs when it leaves straight-line code. */
+typedef struct {
+  uint64_t start, end;
+  counts total;
+  unsigned refill, entry; /* entry: extra cycles when a branch lands here */
+} block;
+
+/* A mark inside a block: the part of the block's cost that lies behind it was charged already, and is taken back. */
+typedef struct {
+  int16_t mark;
+  counts behind;
+} marker;
+
+typedef struct {
+  uint64_t start, size, reads, writes;
+} memory_window;
+
+static const core_model *core;
+static FILE *output;
+static counts now;
+static const block *previous;
+static memory_window memories[MAX_MEMORIES];
+static unsigned memory_count;
+
+static bool in_run;
+static counts run_start, run_total, layer_start;
+static counts layers[MAX_LAYERS];
+static unsigned layer_count;
+
+static counts minus(counts a, counts b) {
+  return (counts){a.instructions - b.instructions, a.cycles - b.cycles};
+}
+
+static counts plus(counts a, counts b) {
+  return (counts){a.instructions + b.instructions, a.cycles + b.cycles};
+}
+
+static void write_run(void) {
+  fprintf(output, "{\"instructions\":%llu,\"cycles\":%llu,\"layers\":[", (unsigned long long)run_total.instructions,
+          (unsigned long long)run_total.cycles);
+  for (unsigned i = 0; i < layer_count; i++) {
+    fprintf(output, "%s[%llu,%llu]", i ? "," : "", (unsigned long long)layers[i].instructions,
+            (unsigned long long)layers[i].cycles);
+  }
+  fprintf(output, "],\"reads\":[");
+  for (unsigned i = 0; i < memory_count; i++) {
+    fprintf(output, "%s%llu", i ? "," : "", (unsigned long long)memories[i].reads);
+  }
+  fprintf(output, "],\"writes\":[");
+  for (unsigned i = 0; i < memory_count; i++) {
+    fprintf(output, "%s%llu", i ? "," : "", (unsigned long long)memories[i].writes);
+    memories[i].reads = memories[i].writes = 0;
+  }
+  fprintf(output, "]}\n");
+  fflush(output);
+}
+
+static void on_mark(unsigned int vcpu, void *userdata) {
+  const marker *m = userdata;
+  counts here = minus(now, m->behind);
+  (void)vcpu;
+  switch (m->mark) {
+  case MARK_RUN_BEGIN:
+    in_run = true;
+    layer_count = 0;
+    run_total = (counts){0, 0};
+    run_start = here;
+    for (unsigned i = 0; i < memory_count; i++) {
+      memories[i].reads = memories[i].writes = 0;
+    }
+    break;
+  case MARK_LAYER_BEGIN:
+    layer_start = run_start = here;
+    break;
+  case MARK_LAYER_END:
+    if (in_run && layer_count < MAX_LAYERS) {
+      layers[layer_count++] = minus(here, layer_start);
+    }
+    run_total = plus(run_total, minus(here, run_start));
+    run_start = here;
+    break;
+  case MARK_RUN_END:
+    if (in_run) {
+      if (layer_count == 0) { /* built without layer marks: everything between begin and end */
+        run_total = minus(here, run_start);
+      }
+      write_run();
+    }
+    in_run = false;
+    break;
+  default:
+    break;
+  }
+}
+
+static void on_block(unsigned int vcpu, void *userdata) {
+  const block *b = userdata;
+  (void)vcpu;
+  if (previous && b->start != previous->end) {
+    now.cycles += previous->refill + b->entry;
+  }
+  now.instructions += b->total.instructions;
+  now.cycles += b->total.cycles;
+  previous = b;
+}
+
+static void on_memory(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *userdata) {
+  (void)vcpu;
+  (void)userdata;
+  for (unsigned i = 0; i < memory_count; i++) {
+    if (address - memories[i].start < memories[i].size) {
+      if (qemu_plugin_mem_is_store(info)) {
+        memories[i].writes++;
+      } else {
+        memories[i].reads++;
+      }
+      return;
+    }
+  }
+}
+
+static void read_bytes(const struct qemu_plugin_insn *insn, uint8_t bytes[4]) {
+  size_t size = qemu_plugin_insn_size(insn);
+  memset(bytes, 0, 4);
+#if QEMU_PLUGIN_VERSION >= 3
+  qemu_plugin_insn_data(insn, bytes, size > 4 ? 4 : size);
+#else
+  memcpy(bytes, qemu_plugin_insn_data(insn), size > 4 ? 4 : size);
+#endif
+}
+
+static void *allocate(size_t size) {
+  void *memory = calloc(1, size);
+  if (!memory) {
+    fprintf(stderr, "tinyopt cycle model: out of memory\n");
+    exit(1);
+  }
+  return memory;
+}
+
+static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
+  size_t count = qemu_plugin_tb_n_insns(tb);
+  block *b = allocate(sizeof *b);
+  marker **marks = allocate(count * sizeof *marks);
+  size_t mark_count = 0;
+  pipeline_state state = {0};
+  instruction i = {0};
+  (void)id;
+  b->start = b->end = qemu_plugin_tb_vaddr(tb);
+  for (size_t k = 0; k < count; k++) {
+    struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, k);
+    uint8_t bytes[4];
+    read_bytes(insn, bytes);
+    if (core->is_riscv) {
+      decode_riscv(bytes, &i);
+    } else {
+      decode_thumb2(bytes, &i);
+    }
+    if (k == 0 && i.size == 4 && (b->start & 2u)) {
+      b->entry = core->unaligned_target;
+    }
+    b->end += i.size;
+    if (i.mark >= MARK_RUN_BEGIN && i.mark <= MARK_LAYER_END) {
+      marker *m = allocate(sizeof *m);
+      m->mark = i.mark;
+      m->behind = b->total; /* what lies before; turned round below, when the block's total is known */
+      marks[mark_count++] = m;
+      qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, m);
+      continue;
+    }
+    b->total.instructions++;
+    b->total.cycles += instruction_cost(core, &i, &state);
+    if (memory_count) {
+      qemu_plugin_register_vcpu_mem_cb(insn, on_memory, QEMU_PLUGIN_CB_NO_REGS, QEMU_PLUGIN_MEM_RW, NULL);
+    }
+  }
+  for (size_t k = 0; k < mark_count; k++) {
+    marks[k]->behind = minus(b->total, marks[k]->behind);
+  }
+  free(marks);
+  b->refill = refill_cost(core, &i);
+  qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
+}
+
+static void on_exit(qemu_plugin_id_t id, void *userdata) {
+  (void)id;
+  (void)userdata;
+  fclose(output);
+}
+
+static bool add_memory(const char *text) {
+  char *rest;
+  if (memory_count == MAX_MEMORIES) {
+    return false;
+  }
+  memory_window *w = &memories[memory_count++];
+  w->start = strtoull(text, &rest, 0);
+  if (*rest != ':') {
+    return false;
+  }
+  w->size = strtoull(rest + 1, &rest, 0);
+  return *rest == '\0' && w->size > 0;
+}
+
+int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
+  (void)info;
+  for (int k = 0; k < argc; k++) {
+    bool good = false;
+    if (strncmp(argv[k], "core=", 5) == 0) {
+      core = find_core(argv[k] + 5);
+      good = core != NULL;
+    } else if (strncmp(argv[k], "out=", 4) == 0) {
+      output = fopen(argv[k] + 4, "w");
+      good = output != NULL;
+    } else if (strncmp(argv[k], "memory=", 7) == 0) {
+      good = add_memory(argv[k] + 7);
+    }
+    if (!good) {
+      fprintf(stderr, "tinyopt cycle model: cannot use the argument '%s'\n", argv[k]);
+      return -1;
+    }
+  }
+  if (!core || !output) {
+    fprintf(stderr, "tinyopt cycle model: core=NAME and out=FILE are needed\n");
+    return -1;
+  }
+  qemu_plugin_register_vcpu_tb_trans_cb(id, on_translation);
+  qemu_plugin_register_atexit_cb(id, on_exit, NULL);
+  return 0;
+}

@@ -1,0 +1,160 @@
+"""The cycle model counts instructions exactly and gives hand-counted loops their documented cycles."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from hil.cycles import Counts, MemoryWindow, plugin_option, read_counts
+
+needs_arm = pytest.mark.skipif(
+    not (shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc")),
+    reason="needs qemu-system-arm and arm-none-eabi-gcc",
+)
+needs_riscv = pytest.mark.skipif(
+    not (shutil.which("qemu-system-riscv32") and shutil.which("riscv64-unknown-elf-gcc")),
+    reason="needs qemu-system-riscv32 and riscv64-unknown-elf-gcc",
+)
+
+ARM = """
+    .syntax unified
+    .thumb
+    .section .vectors, "a"
+    .word 0x20010000, start + 1
+    .text
+    .thumb_func
+start:
+    ldr r8, =0x20000000
+    mov r9, r8
+    ldr r10, =0x20000100
+    .balign 4
+    .inst.w 0xf3af8040
+{body}
+    .inst.w 0xf3af8041
+    movs r0, #0x18
+    ldr r1, =0x20026
+    bkpt 0xab
+1:  b 1b
+    .ltorg
+"""
+
+RISCV = """
+    .text
+    .globl start
+start:
+    li s0, 0x80010000
+    slti x0, x0, 0x40
+{body}
+    slti x0, x0, 0x41
+    li t0, 0x100000
+    li t1, 0x5555
+    sw t1, 0(t0)
+1:  j 1b
+"""
+
+
+def count_arm(
+    tmp_path: Path, body: str, core: str = "cortex-m4", machine: str = "mps2-an386", memories: tuple = ()
+) -> tuple[Counts, tuple[Counts, ...], tuple[int, ...]]:
+    (tmp_path / "t.S").write_text(ARM.format(body=body))
+    cpu = {"cortex-m55": "-march=armv8.1-m.main+mve"}.get(core, f"-mcpu={core}")
+    subprocess.run(
+        ["arm-none-eabi-gcc", cpu, "-mthumb", "-nostdlib", "-Wl,-Ttext=0x100", "-Wl,--section-start=.vectors=0"]
+        + ["-mfloat-abi=hard"] * (core == "cortex-m55")
+        + ["-o", str(tmp_path / "t.elf"), str(tmp_path / "t.S")],
+        check=True,
+        capture_output=True,
+    )
+    option = plugin_option("qemu-system-arm", core, tmp_path / "counts.jsonl", memories)
+    command = ["qemu-system-arm", "-M", machine, "-nographic", "-serial", "none", "-monitor", "none"]
+    command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "t.elf"), "-plugin", option]
+    subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
+    (result,) = read_counts(tmp_path / "counts.jsonl")
+    return result.total, result.layers, result.reads
+
+
+# Cycles are those of the Cortex-M4 technical reference manual, section 3.3, and the rules beside it.
+LOOPS = {
+    "100 single-cycle instructions": ("    adds r0, r0, #1\n" * 100, 100, 100),
+    "a multiply-accumulate takes one cycle": ("    smlad r0, r1, r2, r0\n" * 10, 10, 10),
+    "a load by itself takes two": ("    ldr r0, [r8]\n    adds r1, r1, #1\n" * 10, 20, 30),
+    "independent loads pipeline to n + 1": ("    ldr r0, [r8]\n    ldr r1, [r8, #4]\n    ldr r2, [r8, #8]\n", 3, 4),
+    "a load that needs the one before does not pipeline": (
+        "    str r9, [r8]\n    nop\n    ldr r0, [r8]\n    ldr r1, [r0]\n",
+        4,
+        1 + 1 + 2 + 2,
+    ),
+    "an address made by the instruction before costs one more": ("    add r0, r8, #4\n    ldr r1, [r0]\n", 2, 4),
+    "a multiple load takes one more than its registers": ("    ldmia r8, {r0-r3}\n", 1, 5),
+    "a taken branch costs a refill of two": (
+        "    mov.w r0, #10\n2:  subs r0, r0, #1\n    bne 2b\n",
+        1 + 20,
+        1 + 10 + 10 + 9 * 2,
+    ),
+    "IT folds into the instruction before": ("    cmp r0, r0\n    it eq\n    moveq r1, r0\n", 3, 2),
+}
+
+
+@needs_arm
+@pytest.mark.parametrize("name", LOOPS)
+def test_hand_counted_code_on_the_m4(tmp_path: Path, name: str) -> None:
+    body, instructions, cycles = LOOPS[name]
+    total, _, _ = count_arm(tmp_path, body)
+    assert total == Counts(instructions, cycles)
+
+
+@needs_arm
+def test_layers_add_up_and_profiling_code_between_them_is_not_counted(tmp_path: Path) -> None:
+    begin, end = "    .inst.w 0xf3af8042\n", "    .inst.w 0xf3af8043\n"
+    add = "    adds r0, r0, #1\n"
+    body = add * 3 + begin + add * 10 + end + add * 50 + begin + add * 7 + end + add * 2
+    total, layers, _ = count_arm(tmp_path, body)
+    assert [layer.instructions for layer in layers] == [10, 7]
+    assert total.instructions == 17
+
+
+@needs_arm
+def test_accesses_are_counted_by_memory(tmp_path: Path) -> None:
+    memories = (MemoryWindow("flash", 0, 0x100000), MemoryWindow("ram", 0x20000000, 0x100000))
+    body = "    ldr r0, [r8]\n    ldr r1, [r8, #4]\n    movs r2, #0\n    ldr r3, [r2]\n    str r0, [r8]\n"
+    _, _, reads = count_arm(tmp_path, body, memories=memories)
+    assert reads == (1, 2)
+
+
+@needs_arm
+def test_two_runs_count_the_same(tmp_path: Path) -> None:
+    body = LOOPS["a taken branch costs a refill of two"][0] * 20
+    assert count_arm(tmp_path, body) == count_arm(tmp_path, body)
+
+
+@needs_riscv
+def test_hand_counted_code_on_rv32(tmp_path: Path) -> None:
+    body = "    li t0, 10\n2:  addi t0, t0, -1\n    bnez t0, 2b\n    lw t1, 0(s0)\n    mul t2, t1, t1\n"
+    (tmp_path / "t.S").write_text(RISCV.format(body=body))
+    command = ["riscv64-unknown-elf-gcc", "-march=rv32imc", "-mabi=ilp32", "-nostdlib"]
+    command += ["-Wl,-Ttext=0x80000000", "-e", "start"]
+    subprocess.run([*command, "-o", tmp_path / "t.elf", tmp_path / "t.S"], check=True, capture_output=True)
+    option = plugin_option("qemu-system-riscv32", "rv32imc", tmp_path / "counts.jsonl")
+    command = [
+        "qemu-system-riscv32",
+        "-M",
+        "virt",
+        "-bios",
+        "none",
+        "-nographic",
+        "-serial",
+        "none",
+        "-monitor",
+        "none",
+    ]
+    subprocess.run(
+        [*command, "-kernel", str(tmp_path / "t.elf"), "-plugin", option],
+        check=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
+    (result,) = read_counts(tmp_path / "counts.jsonl")
+    assert result.total == Counts(1 + 20 + 2, 1 + 10 + 10 + 9 + 2 + 1)
