@@ -187,7 +187,7 @@ def _elu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) ->
     if attributes.alpha != 1.0:
         return None
     real = (np.float32(x.scale) * q.astype(np.float32)).astype(np.float32)
-    grown = np.exp(real.astype(np.float64)).astype(np.float32) - np.float32(1)
+    grown = np.exp(np.minimum(real, 0).astype(np.float64)).astype(np.float32) - np.float32(1)
     value = np.where(real < 0, grown, real).astype(np.float32)
     inverse = np.float32(1) / np.float32(y.scale)
     scaled = np.clip(round_half_away((value * inverse).astype(np.float32)), -1e6, 1e6)
