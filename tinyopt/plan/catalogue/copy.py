@@ -23,7 +23,7 @@ def is_plain_copy(graph: Graph, operator: Operator) -> bool:
     if isinstance(a, ops.Pad):
         return not merge_padding(x.shape, a.before, a.after, 1, constant=True).size
     if isinstance(a, ops.Resize2d):
-        return x.shape == y.shape
+        return x.shape == y.shape and not (a.align_corners and a.half_pixel_centers)
     return isinstance(a, (ops.Reshape, ops.BroadcastTo)) or (
         isinstance(a, (ops.Concat, ops.Split)) and x.size == y.size
     )
