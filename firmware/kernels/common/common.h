@@ -28,6 +28,10 @@ static inline int32_t tinyopt_clamp(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : (value > high ? high : value);
 }
 
+static inline float tinyopt_clamp_f32(float value, float low, float high) {
+  return value < low ? low : (value > high ? high : value);
+}
+
 /* a * b / 2^31, rounded to nearest, ties up. multiplier >= 0, so nothing overflows. */
 static inline int32_t tinyopt_doubling_high_multiply(int32_t value, int32_t multiplier) {
   return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << 30)) >> 31);

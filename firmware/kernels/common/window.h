@@ -23,4 +23,13 @@ static inline tinyopt_taps tinyopt_taps_inside(int32_t origin, int32_t kernel, i
   return taps;
 }
 
+/* The element of the input that a tap of a transposed convolution takes its product from, or -1 where there is none.
+ * `distance`: the output position minus the tap's offset. */
+static inline int32_t tinyopt_input_of_tap(int32_t distance, int32_t stride, int32_t size) {
+  if (distance < 0 || distance % stride != 0 || distance / stride >= size) {
+    return -1;
+  }
+  return distance / stride;
+}
+
 #endif

@@ -113,6 +113,30 @@ def _cost_depthwise_ref(graph: Graph, operator: Operator) -> float:
     return 8.0 * operator_macs(graph, operator) + 50 * _outputs(graph, operator)
 
 
+def _is_transpose(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.TransposeConv2d) and is_int8(graph, operator)
+
+
+def _lower_transpose(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.TransposeConv2d)
+    x, w = ins[0], ins[1]
+    parameters: dict[str, Value] = {
+        "weights": Constant(w.value, source=w.name),
+        "bias": Constant(model_bias(ins, w.shape[0]).astype(np.int32), source=bias_name(ins)),
+        **requantization(*output_multipliers(x, w, y)),
+        **window_fields(a, x, y, (w.shape[1], w.shape[2])),
+        "output_channels": w.shape[0],
+        "input_zero_point": x.zero_point,
+        **output_limits(y, a.activation),
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch=4 * w.shape[0])
+
+
+def _cost_transpose_ref(graph: Graph, operator: Operator) -> float:
+    return 7.0 * operator_macs(graph, operator) + 60 * _outputs(graph, operator)
+
+
 KERNELS = (
     Kernel(
         name="conv2d_s8_ref",
@@ -132,5 +156,15 @@ KERNELS = (
         lower=_lower_depthwise,
         cost=_cost_depthwise_ref,
         needs=("common.h", "window.h"),
+    ),
+    Kernel(
+        name="transpose_conv2d_s8_ref",
+        family="transpose_conv2d_s8",
+        source="ref.c",
+        accepts=_is_transpose,
+        lower=_lower_transpose,
+        cost=_cost_transpose_ref,
+        needs=("common.h", "window.h"),
+        uses_scratch=True,
     ),
 )

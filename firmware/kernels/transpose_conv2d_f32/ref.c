@@ -1,0 +1,51 @@
+/* Transposed convolution of floats in portable C, output pixel by output pixel, summing in the output itself. */
+#include "transpose_conv2d_f32.h"
+
+/* Add one input pixel under one tap to all output channels. `weights`: the tap of channel 0. */
+static void add_tap(const tinyopt_transpose_conv2d_f32 *op, const float *pixel, const float *weights, float *output) {
+  int32_t filter_size = op->kernel_height * op->kernel_width * op->input_channels;
+  for (int32_t o = 0; o < op->output_channels; ++o) {
+    float sum = output[o];
+    for (int32_t c = 0; c < op->input_channels; ++c) {
+      sum += pixel[c] * weights[c];
+    }
+    output[o] = sum;
+    weights += filter_size;
+  }
+}
+
+static void sum_pixel(const tinyopt_transpose_conv2d_f32 *op, const float *image, int32_t y, int32_t x, float *output) {
+  for (int32_t ky = 0; ky < op->kernel_height; ++ky) {
+    int32_t input_y =
+        tinyopt_input_of_tap(y + op->pad_top - ky * op->dilation_height, op->stride_height, op->input_height);
+    if (input_y < 0) {
+      continue;
+    }
+    for (int32_t kx = 0; kx < op->kernel_width; ++kx) {
+      int32_t input_x =
+          tinyopt_input_of_tap(x + op->pad_left - kx * op->dilation_width, op->stride_width, op->input_width);
+      if (input_x >= 0) {
+        const float *pixel = image + (input_y * op->input_width + input_x) * op->input_channels;
+        add_tap(op, pixel, op->weights + (ky * op->kernel_width + kx) * op->input_channels, output);
+      }
+    }
+  }
+}
+
+void tinyopt_transpose_conv2d_f32_ref(const tinyopt_transpose_conv2d_f32 *op, const float *input, float *output) {
+  for (int32_t batch = 0; batch < op->batches; ++batch) {
+    for (int32_t y = 0; y < op->output_height; ++y) {
+      for (int32_t x = 0; x < op->output_width; ++x) {
+        for (int32_t o = 0; o < op->output_channels; ++o) {
+          output[o] = op->bias ? op->bias[o] : 0.0f;
+        }
+        sum_pixel(op, input, y, x, output);
+        for (int32_t o = 0; o < op->output_channels; ++o) {
+          output[o] = tinyopt_clamp_f32(output[o], op->clamp_low, op->clamp_high);
+        }
+        output += op->output_channels;
+      }
+    }
+    input += op->input_height * op->input_width * op->input_channels;
+  }
+}

@@ -1,0 +1,51 @@
+/* Transposed 2-D convolution, int8 activations and weights.
+ *
+ * input  int8 [batches][input_height][input_width][input_channels]
+ * output int8 [batches][output_height][output_width][output_channels]
+ *
+ * Input pixel (iy, ix) and tap (ky, kx) add to the output pixel (iy * stride_height + ky * dilation_height - pad_top,
+ * ix * stride_width + kx * dilation_width - pad_left) where that lies inside the output:
+ * output[b][y][x][o] = clamp(requantize(sum, multipliers[o], shifts[o]) + output_zero_point), where sum = bias[o] +
+ * the sum of all weights[o][ky][kx][c] * (input[b][iy][ix][c] - input_zero_point) that land there, modulo 2^32.
+ * This equals TensorFlow Lite Micro's reference kernel bit for bit (which has no dilation).
+ *
+ * int8 pointers need no alignment; scratch: 4-byte aligned, see each kernel. Input and output must not overlap.
+ */
+#ifndef TINYOPT_TRANSPOSE_CONV2D_S8_H
+#define TINYOPT_TRANSPOSE_CONV2D_S8_H
+
+#include "common.h"
+#include "window.h"
+
+typedef struct {
+  const int8_t *weights;      /* [output_channels][kernel_height][kernel_width][input_channels] */
+  const int32_t *bias;        /* [output_channels], the model's bias or zeros */
+  const int32_t *multipliers; /* [output_channels], or [1] when per_channel is 0 */
+  const int8_t *shifts;       /* as multipliers */
+  int32_t per_channel;        /* 1: a multiplier for every output channel; 0: one for all */
+  int32_t batches;
+  int32_t input_height;
+  int32_t input_width;
+  int32_t input_channels;
+  int32_t output_height;
+  int32_t output_width;
+  int32_t output_channels;
+  int32_t kernel_height;
+  int32_t kernel_width;
+  int32_t stride_height;
+  int32_t stride_width;
+  int32_t dilation_height;
+  int32_t dilation_width;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t input_zero_point;
+  int32_t output_zero_point;
+  int32_t clamp_low; /* on the output's integers */
+  int32_t clamp_high;
+} tinyopt_transpose_conv2d_s8;
+
+/* Portable C. scratch: int32 [output_channels]. */
+void tinyopt_transpose_conv2d_s8_ref(const tinyopt_transpose_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                     void *scratch);
+
+#endif

@@ -1,0 +1,111 @@
+"""Kernels of MatMul, on int8 and float32 tensors. Either operand may be a constant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from tinyopt.execute.integer.arithmetic import quantize_multiplier
+from tinyopt.execute.integer.convolution import product_multiplier
+from tinyopt.graph import DType, Graph, Operator, Shape, ops
+from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
+
+_BATCH_AXES = 3
+
+
+def batch_plan(a: Shape, b: Shape) -> tuple[Shape, Shape, Shape]:
+    """Batch axes of a product of two operands, as few as possible.
+
+    ``a``, ``b``: the shapes in front of the matrices. Returns the sizes of the loops and the steps of both operands
+    in matrices (0 where an operand is repeated). Neighbouring axes that step alike are joined.
+    """
+    rank = max(len(a), len(b))
+    a, b = (1,) * (rank - len(a)) + a, (1,) * (rank - len(b)) + b
+    loops: list[list[int]] = []  # size, step of a, step of b; the innermost axis first
+    step_a = step_b = 1
+    for size_a, size_b in zip(reversed(a), reversed(b)):
+        size = max(size_a, size_b)
+        axis = [size, step_a if size_a > 1 else 0, step_b if size_b > 1 else 0]
+        step_a, step_b = step_a * size_a, step_b * size_b
+        if size == 1:
+            continue
+        inner = loops[-1] if loops else None
+        if inner and axis[1] == inner[0] * inner[1] and axis[2] == inner[0] * inner[2]:
+            inner[0] *= size
+        else:
+            loops.append(axis)
+    loops.reverse()
+    sizes, steps_a, steps_b = (tuple(column) for column in zip(*loops)) if loops else ((), (), ())
+    return sizes, steps_a, steps_b
+
+
+def _constant_operand(graph: Graph, operator: Operator) -> str:
+    a, b = (tensor.is_constant for tensor in graph.ins(operator))
+    return {(False, False): "none", (True, False): "a", (False, True): "b", (True, True): "both"}[a, b]
+
+
+def _accepts(dtype: DType, constant: str) -> Callable[[Graph, Operator], bool]:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        if not isinstance(operator.attributes, ops.MatMul) or not all_dtypes(graph, operator, dtype):
+            return False
+        a, b = (tensor.shape[:-2] for tensor in graph.ins(operator))
+        return _constant_operand(graph, operator) == constant and len(batch_plan(a, b)[0]) <= _BATCH_AXES
+
+    return accepts
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    attributes, (a, b), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(attributes, ops.MatMul)
+    rows, columns = y.shape[-2:]
+    depth = a.shape[-2] if attributes.transpose_a else a.shape[-1]
+    sizes, steps_a, steps_b = batch_plan(a.shape[:-2], b.shape[:-2])
+    missing = _BATCH_AXES - len(sizes)
+    constant = next((t for t in (a, b) if t.is_constant), None)
+    parameters: dict[str, Value] = {
+        "constant": None if constant is None else Constant(constant.value, source=constant.name),
+        "batch": (*(1,) * missing, *sizes),
+        "a_batch_stride": (*(0,) * missing, *(step * rows * depth for step in steps_a)),
+        "b_batch_stride": (*(0,) * missing, *(step * depth * columns for step in steps_b)),
+        "rows": rows,
+        "depth": depth,
+        "columns": columns,
+        "a_row_stride": 1 if attributes.transpose_a else depth,
+        "a_depth_stride": rows if attributes.transpose_a else 1,
+        "b_depth_stride": 1 if attributes.transpose_b else columns,
+        "b_column_stride": depth if attributes.transpose_b else 1,
+    }
+    if y.dtype is DType.INT8:
+        multiplier, shift = quantize_multiplier(product_multiplier(a.scale, b.scale, y.scale))
+        parameters |= {
+            "a_zero_point": a.zero_point,
+            "b_zero_point": b.zero_point,
+            "output_zero_point": y.zero_point,
+            "multiplier": multiplier,
+            "shift": shift,
+        }
+    return Call(kernel, operator, parameters, tuple(t.name for t in (a, b) if not t.is_constant), (y.name,))
+
+
+def _cost(graph: Graph, operator: Operator) -> float:
+    return 9.0 * operator_macs(graph, operator) + 30 * math.prod(graph.outs(operator)[0].shape)
+
+
+def _kernel(family: str, dtype: DType, constant: str) -> Kernel:
+    middle = "" if constant == "none" else f"_constant_{constant}"
+    return Kernel(
+        name=f"{family}{middle}_ref",
+        family=family,
+        source="ref.c",
+        accepts=_accepts(dtype, constant),
+        lower=_lower,
+        cost=_cost,
+    )
+
+
+KERNELS = tuple(
+    _kernel(family, dtype, constant)
+    for family, dtype in (("matmul_s8", DType.INT8), ("matmul_f32", DType.FLOAT32))
+    for constant in ("none", "a", "b")
+)
