@@ -1,0 +1,1 @@
+"""Benchmarks: the tables of docs/benchmarks.md, made again by ``make bench``."""
