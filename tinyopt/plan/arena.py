@@ -1,0 +1,207 @@
+"""Packing buffers with lifetimes into one arena.
+
+Time is counted in steps (one kernel call each). A request is a piece of memory that is needed over one or more spans
+of steps, and may have a different size in each: a chain of in-place operators is one request whose size changes. The
+task is dynamic storage allocation, which is NP-hard; the packer places requests one by one at the lowest free offset,
+in several orders, and improves the best order by local search until it meets the lower bound or a fixed number of
+attempts is used up. It is deterministic.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ALIGNMENT = 16
+
+
+@dataclass(frozen=True)
+class Span:
+    """``size`` bytes are needed in the steps ``first`` to ``last``, both included."""
+
+    first: int
+    last: int
+    size: int
+
+    def meets(self, other: Span) -> bool:
+        """Whether both are needed in some step."""
+        return self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True)
+class Request:
+    """Memory that starts at one offset throughout its life."""
+
+    name: str
+    spans: tuple[Span, ...]
+
+    @property
+    def first(self) -> int:
+        return min(span.first for span in self.spans)
+
+    @property
+    def last(self) -> int:
+        return max(span.last for span in self.spans)
+
+    @property
+    def size(self) -> int:
+        """The largest size, in bytes."""
+        return max(span.size for span in self.spans)
+
+    @property
+    def area(self) -> int:
+        """Bytes times steps."""
+        return sum(span.size * (span.last - span.first + 1) for span in self.spans)
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Where each request lies. ``offsets``: bytes, in the order of the requests; ``total``: bytes of the arena."""
+
+    offsets: tuple[int, ...]
+    total: int
+    live_bound: int
+    """The largest sum of sizes that are needed at one step: no packing of these requests is smaller."""
+
+
+def align(size: int, alignment: int = ALIGNMENT) -> int:
+    """``size`` rounded up to a multiple of ``alignment``."""
+    return -(-size // alignment) * alignment
+
+
+def live_bytes(requests: Sequence[Request], alignment: int = ALIGNMENT) -> list[int]:
+    """Bytes that are needed at each step, every size rounded up to ``alignment``."""
+    steps = max((request.last for request in requests), default=-1) + 1
+    total = [0] * steps
+    for request in requests:
+        for step in range(request.first, request.last + 1):
+            sizes = [span.size for span in request.spans if span.first <= step <= span.last]
+            total[step] += align(max(sizes, default=0), alignment)
+    return total
+
+
+def pack(requests: Sequence[Request], *, alignment: int = ALIGNMENT, attempts: int | None = None) -> Packing:
+    """Place requests in as small an arena as can be found. Offsets are multiples of ``alignment``.
+
+    ``attempts``: placements that the local search may try (default: fewer for more requests, about a second).
+    """
+    count = len(requests)
+    if count == 0:
+        return Packing((), 0, 0)
+    bound = max(live_bytes(requests, alignment))
+    search = _Search(requests, alignment)
+    best_order: list[int] = []
+    best_total, best_offsets = -1, [0] * count
+    for order in _orders(requests):
+        total, offsets = search.place(order)
+        if best_total < 0 or total < best_total:
+            best_total, best_offsets, best_order = total, offsets, order
+        if best_total == bound:
+            return Packing(tuple(best_offsets), best_total, bound)
+    budget = min(3000, 20 + 600_000 // (count * count)) if attempts is None else attempts
+    best_total, best_offsets = search.improve(best_order, best_total, best_offsets, bound, budget)
+    return Packing(tuple(best_offsets), best_total, bound)
+
+
+def _orders(requests: Sequence[Request]) -> list[list[int]]:
+    """Orders of placement that are good in practice: large first, long-lived first, and by time."""
+    indices = range(len(requests))
+    keys = (
+        lambda i: (-requests[i].size, requests[i].first),
+        lambda i: (-requests[i].area, requests[i].first),
+        lambda i: (requests[i].first - requests[i].last, -requests[i].size),
+        lambda i: (requests[i].first, -requests[i].size),
+        lambda i: (-requests[i].last, -requests[i].size),
+    )
+    return [sorted(indices, key=key) for key in keys]
+
+
+class _Search:
+    """Placement by first fit, with the pairwise distances worked out once."""
+
+    def __init__(self, requests: Sequence[Request], alignment: int) -> None:
+        self.sizes = [align(request.size, alignment) for request in requests]
+        self.conflicts: list[list[tuple[int, int, int]]] = [[] for _ in requests]
+        """Per request: (other, own size, other's size), the largest sizes in the steps when both are needed."""
+        for a, one in enumerate(requests):
+            for b, two in enumerate(requests):
+                if a == b:
+                    continue
+                own, others = 0, 0
+                for span in one.spans:
+                    for other in two.spans:
+                        if span.meets(other):
+                            own, others = max(own, span.size), max(others, other.size)
+                if own and others:
+                    self.conflicts[a].append((b, align(own, alignment), align(others, alignment)))
+
+    def place(self, order: Sequence[int], limit: int | None = None) -> tuple[int, list[int]]:
+        """Total and offsets when placed in this order, each at the lowest offset that is free throughout its life.
+
+        Gives up, with a total beyond ``limit``, as soon as a request passes it.
+        """
+        offsets = [-1] * len(self.sizes)
+        total = 0
+        for index in order:
+            # Another request at offset o forbids the offsets between o - own and o + others.
+            taken = sorted(
+                (offsets[other] - own, offsets[other] + others)
+                for other, own, others in self.conflicts[index]
+                if offsets[other] >= 0
+            )
+            offset = 0
+            for low, high in taken:
+                if low >= offset:
+                    break
+                offset = max(offset, high)
+            offsets[index] = offset
+            total = max(total, offset + self.sizes[index])
+            if limit is not None and total > limit:
+                break
+        return total, offsets
+
+    def improve(
+        self, order: list[int], total: int, offsets: list[int], bound: int, attempts: int
+    ) -> tuple[int, list[int]]:
+        """Local search: place a request that ends at the top earlier, or swap two; keep what is not worse."""
+        random_source = random.Random(0)
+        current, best_total, best_offsets = list(order), total, offsets
+        for _ in range(attempts):
+            if best_total == bound or len(order) < 2:
+                break
+            trial = list(current)
+            top = [i for i in trial if best_offsets[i] + self.sizes[i] == best_total]
+            chosen = random_source.choice(top) if random_source.random() < 0.5 else random_source.choice(trial)
+            position = trial.index(chosen)
+            other = random_source.randrange(len(trial))
+            if random_source.random() < 0.5:
+                trial.insert(other, trial.pop(position))
+            else:
+                trial[position], trial[other] = trial[other], trial[position]
+            found, placed = self.place(trial, best_total)
+            if found <= best_total:
+                current, best_total, best_offsets = trial, found, placed
+        return best_total, best_offsets
+
+
+def overlaps(requests: Sequence[Request], offsets: Sequence[int]) -> list[tuple[str, str]]:
+    """Pairs of requests that share a byte in a step when both are needed; a correct packing has none.
+
+    Written without regard to how ``pack`` works, to check it.
+    """
+    found = []
+    for a, one in enumerate(requests):
+        for b in range(a + 1, len(requests)):
+            two = requests[b]
+            for span in one.spans:
+                for other in two.spans:
+                    apart = (
+                        offsets[a] + span.size <= offsets[b]
+                        or offsets[b] + other.size <= offsets[a]
+                        or span.last < other.first
+                        or other.last < span.first
+                    )
+                    if not apart:
+                        found.append((one.name, two.name))
+    return list(dict.fromkeys(found))
