@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from kernels.cases import convolution as cases
 from support.micro import run_tflite_micro
 from support.tflite_writer import NotInTflite, write_tflite
 
-from kernels.cases import convolution as cases
 from tinyopt.execute import Executor
-from tinyopt.execute.integer.convolution import output_multipliers, patches
-from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, Tensor, ops
+from tinyopt.graph import DType, Graph
 
 
 def random_inputs(graph: Graph, seed: int) -> dict[str, np.ndarray]:

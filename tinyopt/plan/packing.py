@@ -70,6 +70,6 @@ def interleave_words(weights: Array, block: int) -> Array:
     padded = np.zeros((channels, -(-depth // 4) * 4), np.int8)
     padded[:, :depth] = weights
     whole = channels // block * block
-    blocks = padded[:whole].reshape(whole // block, block, -1, 4).swapaxes(1, 2)
+    blocks = padded[:whole].reshape(whole // block, block, padded.shape[1] // 4, 4).swapaxes(1, 2)
     result: Array = np.concatenate([blocks.reshape(-1), padded[whole:].reshape(-1)])
     return result

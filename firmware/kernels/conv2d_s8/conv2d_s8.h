@@ -98,4 +98,10 @@ static inline const int8_t *tinyopt_conv2d_s8_patch_at(const tinyopt_conv2d_s8 *
  * scratch: the patch of one group in bytes, or 0 when contiguous. */
 void tinyopt_conv2d_s8_ref(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
+/* Arm DSP extension. weights: per group, the rows of pairs of output channels interleaved by four weights, the last odd
+ * channel behind them; every row of kernel_height * kernel_width * input_channels / groups weights is padded with zeros
+ * to a multiple of four. scratch: two patches of one group, each padded to a multiple of four bytes, or 0 when
+ * contiguous. */
+void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
 #endif

@@ -46,4 +46,7 @@ typedef struct {
 /* Portable C. weights: [kernel_height][kernel_width][input_channels * multiplier]. */
 void tinyopt_depthwise_conv2d_s8_ref(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension; multiplier must be 1. weights: [kernel_height][kernel_width][input_channels]. */
+void tinyopt_depthwise_conv2d_s8_dsp(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output);
+
 #endif

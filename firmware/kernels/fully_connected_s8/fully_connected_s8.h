@@ -32,4 +32,8 @@ typedef struct {
 /* Portable C. weights: [output_size][input_size]. */
 void tinyopt_fully_connected_s8_ref(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension. weights: the rows of blocks of four outputs interleaved by four weights, the rows of the last up
+ * to three outputs behind them; every row is padded with zeros to a multiple of four. */
+void tinyopt_fully_connected_s8_dsp(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
+
 #endif

@@ -8,7 +8,7 @@ from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Array, DType, Graph, Operator, Tensor, ops
 from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
-from tinyopt.plan.packing import bias_name, folded_bias, model_bias, output_limits, requantization
+from tinyopt.plan.packing import bias_name, folded_bias, interleave_words, model_bias, output_limits, requantization
 
 Windowed = ops.Conv2d | ops.DepthwiseConv2d | ops.TransposeConv2d
 
@@ -81,12 +81,29 @@ def _lower_conv2d_ref(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     return _lower_conv2d(graph, operator, kernel, w.value, scratch)
 
 
+def _lower_conv2d_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.Conv2d)
+    rows = w.value.reshape(a.groups, w.shape[0] // a.groups, -1)
+    packed = np.concatenate([interleave_words(group, block=2) for group in rows])
+    patch = -(-rows.shape[2] // 4) * 4
+    return _lower_conv2d(graph, operator, kernel, packed, 0 if contiguous_patches(graph, operator) else 2 * patch)
+
+
 def _outputs(graph: Graph, operator: Operator) -> int:
     return graph.outs(operator)[0].size
 
 
 def _cost_conv2d_ref(graph: Graph, operator: Operator) -> float:
     return 4.5 * operator_macs(graph, operator) + 40 * _outputs(graph, operator)
+
+
+def _cost_conv2d_dsp(graph: Graph, operator: Operator) -> float:
+    # Depths that are no multiple of four work on zeros at the end of each row.
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.Conv2d)
+    depth = w.size // w.shape[0]
+    return 1.7 * operator_macs(graph, operator) * (-(-depth // 4) * 4) / depth + 35 * _outputs(graph, operator)
 
 
 def _is_depthwise(graph: Graph, operator: Operator) -> bool:
@@ -111,6 +128,17 @@ def _lower_depthwise(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 def _cost_depthwise_ref(graph: Graph, operator: Operator) -> float:
     return 8.0 * operator_macs(graph, operator) + 50 * _outputs(graph, operator)
+
+
+def _is_depthwise_dsp(graph: Graph, operator: Operator) -> bool:
+    a = operator.attributes
+    return isinstance(a, ops.DepthwiseConv2d) and a.multiplier == 1 and is_int8(graph, operator)
+
+
+def _cost_depthwise_dsp(graph: Graph, operator: Operator) -> float:
+    channels = graph.outs(operator)[0].shape[3]
+    per_mac = (3.8 * (channels // 4 * 4) + 9.0 * (channels % 4)) / channels
+    return per_mac * operator_macs(graph, operator) + 40 * _outputs(graph, operator)
 
 
 def _is_transpose(graph: Graph, operator: Operator) -> bool:
@@ -149,6 +177,17 @@ KERNELS = (
         uses_scratch=True,
     ),
     Kernel(
+        name="conv2d_s8_dsp",
+        family="conv2d_s8",
+        source="dsp.c",
+        accepts=_is_conv2d,
+        lower=_lower_conv2d_dsp,
+        cost=_cost_conv2d_dsp,
+        requires=frozenset({"dsp"}),
+        needs=("common.h", "dsp.h", "window.h"),
+        uses_scratch=True,
+    ),
+    Kernel(
         name="depthwise_conv2d_s8_ref",
         family="depthwise_conv2d_s8",
         source="ref.c",
@@ -156,6 +195,16 @@ KERNELS = (
         lower=_lower_depthwise,
         cost=_cost_depthwise_ref,
         needs=("common.h", "window.h"),
+    ),
+    Kernel(
+        name="depthwise_conv2d_s8_dsp",
+        family="depthwise_conv2d_s8",
+        source="dsp.c",
+        accepts=_is_depthwise_dsp,
+        lower=_lower_depthwise,
+        cost=_cost_depthwise_dsp,
+        requires=frozenset({"dsp"}),
+        needs=("common.h", "dsp.h", "window.h"),
     ),
     Kernel(
         name="transpose_conv2d_s8_ref",

@@ -9,7 +9,7 @@ from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.catalogue.convolution import is_int8
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import bias_name, folded_bias, output_limits, requantization
+from tinyopt.plan.packing import bias_name, folded_bias, interleave_words, output_limits, requantization
 
 
 def _accepts(graph: Graph, operator: Operator) -> bool:
@@ -40,6 +40,15 @@ def _cost_ref(graph: Graph, operator: Operator) -> float:
     return 6.0 * operator_macs(graph, operator) + 40 * graph.outs(operator)[0].size
 
 
+def _lower_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    return _lower(graph, operator, kernel, interleave_words(graph.ins(operator)[1].value, block=4))
+
+
+def _cost_dsp(graph: Graph, operator: Operator) -> float:
+    size = graph.ins(operator)[1].shape[1]
+    return 1.8 * operator_macs(graph, operator) * (-(-size // 4) * 4) / size + 35 * graph.outs(operator)[0].size
+
+
 KERNELS = (
     Kernel(
         name="fully_connected_s8_ref",
@@ -48,5 +57,15 @@ KERNELS = (
         accepts=_accepts,
         lower=_lower_ref,
         cost=_cost_ref,
+    ),
+    Kernel(
+        name="fully_connected_s8_dsp",
+        family="fully_connected_s8",
+        source="dsp.c",
+        accepts=_accepts,
+        lower=_lower_dsp,
+        cost=_cost_dsp,
+        requires=frozenset({"dsp"}),
+        needs=("common.h", "dsp.h"),
     ),
 )

@@ -1,0 +1,127 @@
+/* The instructions of the Arm DSP extension (Armv7E-M, Armv8-M with DSP) that the kernels use, under their own names.
+ *
+ * On a core without the extension the same functions are plain C with the same result on every input, so that the
+ * kernels can be built, checked and debugged anywhere. A "pair" is a 32-bit word that holds two int16 values, the
+ * first in the low half; sums wrap modulo 2^32. Words are loaded in little-endian order, without alignment.
+ */
+#ifndef TINYOPT_DSP_H
+#define TINYOPT_DSP_H
+
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__ARM_FEATURE_DSP) && defined(__ARM_FEATURE_SIMD32)
+#include <arm_acle.h>
+#define TINYOPT_HAS_DSP 1
+#else
+#define TINYOPT_HAS_DSP 0
+#endif
+
+/* Four int8 values. */
+static inline uint32_t tinyopt_load_s8x4(const int8_t *from) {
+  uint32_t word;
+  memcpy(&word, from, sizeof word);
+  return word;
+}
+
+/* The last `count` < 4 values of a row, with zeros behind them. */
+static inline uint32_t tinyopt_load_s8_tail(const int8_t *from, int32_t count) {
+  uint32_t word = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    word |= (uint32_t)(uint8_t)from[i] << (8 * i);
+  }
+  return word;
+}
+
+/* Two int16 values. */
+static inline uint32_t tinyopt_load_s16x2(const int16_t *from) {
+  uint32_t word;
+  memcpy(&word, from, sizeof word);
+  return word;
+}
+
+/* The pair (low, high). */
+static inline uint32_t tinyopt_pair(int32_t low, int32_t high) {
+  return ((uint32_t)low & 0xFFFFu) | ((uint32_t)high << 16);
+}
+
+static inline int32_t tinyopt_low_half(uint32_t pair) {
+  return (int16_t)(uint16_t)(pair & 0xFFFFu);
+}
+
+static inline int32_t tinyopt_high_half(uint32_t pair) {
+  return (int16_t)(uint16_t)(pair >> 16);
+}
+
+/* SXTB16: bytes 0 and 2, sign-extended, as a pair. */
+static inline uint32_t tinyopt_sxtb16(uint32_t word) {
+#if TINYOPT_HAS_DSP
+  return (uint32_t)__sxtb16((int8x4_t)word);
+#else
+  return tinyopt_pair((int8_t)(uint8_t)word, (int8_t)(uint8_t)(word >> 16));
+#endif
+}
+
+/* SXTB16 with rotation: bytes 1 and 3. */
+static inline uint32_t tinyopt_sxtb16_ror8(uint32_t word) {
+#if TINYOPT_HAS_DSP
+  uint32_t pair;
+  __asm__("sxtb16 %0, %1, ror #8" : "=r"(pair) : "r"(word));
+  return pair;
+#else
+  return tinyopt_sxtb16(word >> 8);
+#endif
+}
+
+/* SXTAB16: bytes 0 and 2, sign-extended, added to a pair, each half modulo 2^16. */
+static inline uint32_t tinyopt_sxtab16(uint32_t pair, uint32_t word) {
+#if TINYOPT_HAS_DSP
+  return (uint32_t)__sxtab16((int16x2_t)pair, (int8x4_t)word);
+#else
+  uint32_t wide = tinyopt_sxtb16(word);
+  return tinyopt_pair(tinyopt_low_half(pair) + tinyopt_low_half(wide),
+                      tinyopt_high_half(pair) + tinyopt_high_half(wide));
+#endif
+}
+
+/* SXTAB16 with rotation: bytes 1 and 3. */
+static inline uint32_t tinyopt_sxtab16_ror8(uint32_t pair, uint32_t word) {
+#if TINYOPT_HAS_DSP
+  uint32_t result;
+  __asm__("sxtab16 %0, %1, %2, ror #8" : "=r"(result) : "r"(pair), "r"(word));
+  return result;
+#else
+  return tinyopt_sxtab16(pair, word >> 8);
+#endif
+}
+
+/* SMLAD: sum + low(a) * low(b) + high(a) * high(b). */
+static inline int32_t tinyopt_smlad(uint32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlad((int16x2_t)a, (int16x2_t)b, sum);
+#else
+  uint32_t low = (uint32_t)(tinyopt_low_half(a) * tinyopt_low_half(b));
+  uint32_t high = (uint32_t)(tinyopt_high_half(a) * tinyopt_high_half(b));
+  return (int32_t)((uint32_t)sum + low + high);
+#endif
+}
+
+/* SMLABB: sum + low(a) * low(b). */
+static inline int32_t tinyopt_smlabb(uint32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlabb((int32_t)a, (int32_t)b, sum);
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(tinyopt_low_half(a) * tinyopt_low_half(b)));
+#endif
+}
+
+/* SMLATT: sum + high(a) * high(b). */
+static inline int32_t tinyopt_smlatt(uint32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlatt((int32_t)a, (int32_t)b, sum);
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(tinyopt_high_half(a) * tinyopt_high_half(b)));
+#endif
+}
+
+#endif
