@@ -95,18 +95,24 @@ class GraphBuilder:
         inputs: Sequence[str],
         name: str = "",
         outputs: Sequence[str] | None = None,
-        dtype: DType | None = None,
+        dtype: DType | Sequence[DType] | None = None,
         quantizations: Sequence[Quantization | None] = (None,),
     ) -> list[str]:
-        """Add an operator; returns all output names. The last quantization serves all further outputs."""
+        """Add an operator; returns all output names. The last quantization serves all further outputs.
+
+        ``dtype``: one for all outputs, or one each.
+        """
         shapes = infer_shapes(attributes, [self._tensors[i].shape for i in inputs])
         operator_name = self._operator_name(name or (outputs[0] if outputs else attributes.kind.lower()))
-        kind = dtype or self._output_dtype(attributes, inputs)
+        if dtype is None or isinstance(dtype, DType):
+            kinds = [dtype or self._output_dtype(attributes, inputs)] * len(shapes)
+        else:
+            kinds = list(dtype)
         names = []
         for index, shape in enumerate(shapes):
             stem = outputs[index] if outputs else (operator_name if len(shapes) == 1 else f"{operator_name}_{index}")
             quantization = quantizations[min(index, len(quantizations) - 1)]
-            names.append(self.add_tensor(Tensor(stem, shape, kind, None, quantization)))
+            names.append(self.add_tensor(Tensor(stem, shape, kinds[index], None, quantization)))
         self._operators.append(Operator(operator_name, attributes, tuple(inputs), tuple(names)))
         return names
 

@@ -429,8 +429,8 @@ class Cast(Attributes):
 
 @dataclass(frozen=True)
 class LstmQuantization:
-    """Inner number formats of an int8 LSTM: the cell state is int16 with scale 2**cell_exponent; the hidden state has
-    the quantization of the output tensor."""
+    """Inner number formats of an int8 LSTM: the cell state is int16 with scale 2**cell_exponent (from -20
+    to 2); the hidden state has the quantization of the output tensor."""
 
     cell_exponent: int
 
@@ -441,6 +441,9 @@ class Lstm(Attributes):
 
     Gate order in the stacked rows: input, forget, cell, output (as PyTorch). ``reverse`` runs from the last step.
     ``cell_clip`` > 0 clamps the cell state. Hochreiter and Schmidhuber 1997.
+
+    Quantized (``quantization`` set): x int8; weights int8, symmetric, per tensor or per row; bias int32 with scale
+    x scale * weight scale; h0, y, h int8 of one quantization; c0, c int16 with scale 2**cell_exponent.
     """
 
     inputs = (6, 6)
@@ -457,6 +460,9 @@ class Gru(Attributes):
     Gate order: reset, update, new (as PyTorch). ``linear_before_reset``: the reset gate multiplies after the
     recurrent product, n = tanh(Wx + b + r * (Rh + rb)), as PyTorch and cuDNN; else n = tanh(Wx + b + R(r*h) + rb).
     Cho et al. 2014.
+
+    Quantized: x int8; weights int8, symmetric, per tensor or per row; bias int32 with scale x scale * weight scale,
+    recurrent_bias int32 with scale y scale * recurrent scale; y int8; h0, h int16 with scale 2**-15.
     """
 
     inputs = (6, 6)

@@ -100,7 +100,7 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
                 return f"an index is outside 0..{extent - 1}"
         return None if x.dtype is y.dtype else f"input is {x.dtype.value} but output is {y.dtype.value}"
     if isinstance(attributes, (ops.Lstm, ops.Gru)):
-        return None if x.dtype is y.dtype else f"input is {x.dtype.value} but output is {y.dtype.value}"
+        return _recurrent_problem(attributes, inputs, outputs)
     for tensor in (*inputs[1:], *outputs):
         if tensor.dtype is not x.dtype:
             return f"'{x.name}' is {x.dtype.value} but '{tensor.name}' is {tensor.dtype.value}"
@@ -129,6 +129,43 @@ def _biased_problem(inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
         wanted = (DType.INT32,) if x.dtype is DType.INT8 else (DType.INT32, DType.INT64)
         if inputs[2].dtype not in wanted:
             return f"the bias of an {x.dtype.value} operator must be {wanted[-1].value}, got {inputs[2].dtype.value}"
+    return None
+
+
+def _recurrent_problem(
+    attributes: ops.Lstm | ops.Gru, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]
+) -> str | None:
+    x, y = inputs[0], outputs[0]
+    lstm = isinstance(attributes, ops.Lstm)
+    if x.dtype is DType.FLOAT32:
+        wrong = [t for t in (*inputs, *outputs) if t.dtype is not DType.FLOAT32]
+        if wrong:
+            return f"'{wrong[0].name}' is {wrong[0].dtype.value}, but a float layer needs float tensors"
+        return None
+    biases, states = inputs[3 : 4 if lstm else 5], inputs[4 if lstm else 5 :]
+    wanted = [(t, DType.INT8) for t in (x, *inputs[1:3], y)] + [(t, DType.INT32) for t in biases]
+    state_types = (DType.INT8, DType.INT16) if lstm else (DType.INT16,)
+    wanted += [(t, kind) for group in (states, outputs[1:]) for t, kind in zip(group, state_types)]
+    for tensor, kind in wanted:
+        if tensor.dtype is not kind or (kind is not DType.INT32 and tensor.quantization is None):
+            return f"'{tensor.name}' must be quantized {kind.value} in a quantized recurrent layer"
+    for tensor in inputs[1:3]:
+        if (
+            tensor.quantization is None
+            or any(tensor.quantization.zero_points)
+            or tensor.quantization.axis not in (None, 0)
+        ):
+            return f"the weights '{tensor.name}' must be symmetric, per tensor or per row"
+    exponent = -15
+    if isinstance(attributes, ops.Lstm):
+        if attributes.quantization is None or not -20 <= attributes.quantization.cell_exponent <= 2:
+            return "an int8 LSTM needs a quantization with a cell exponent from -20 to 2"
+        exponent = attributes.quantization.cell_exponent
+        if states[0].quantization != y.quantization or outputs[1].quantization != y.quantization:
+            return "the hidden state must have the quantization of the output"
+    for tensor in (states[-1], outputs[-1]):
+        if (tensor.scale, tensor.zero_point) != (2.0**exponent, 0):
+            return f"the state '{tensor.name}' must have scale 2**{exponent} and zero point 0"
     return None
 
 
