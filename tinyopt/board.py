@@ -62,7 +62,8 @@ class Emulator(_Model):
     """How the board is emulated. ``program``: an executable (``qemu-system-arm``), or ``host``: a native process.
 
     ``icount_shift``: QEMU's virtual clock advances ``2**icount_shift`` nanoseconds per instruction. Larger values make
-    a timer of a few megahertz resolve single instructions.
+    a timer of a few megahertz resolve single instructions. ``marks``: whether the emulated core executes the hint
+    instructions that show the cycle model where an inference begins and ends (Armv6-M has none).
     """
 
     program: Annotated[str, Field(pattern=r"^[a-z0-9._-]+$")]
@@ -70,6 +71,7 @@ class Emulator(_Model):
     cpu: Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=-]*$")] = ""
     options: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9._,=+/-]+$")], ...] = ()
     icount_shift: int = Field(0, ge=0, le=10)
+    marks: bool = True
 
 
 class Board(_Model):
@@ -93,6 +95,8 @@ class Board(_Model):
     """Least stack that a link must leave free; whatever RAM is left over is stack as well."""
     console_base: int | None = Field(None, ge=0, lt=2**32)
     """Address of the console's serial port, for ports that serve several machines."""
+    console_interrupt: int | None = Field(None, ge=0, lt=1024)
+    """Number of the interrupt line that a received byte raises, for ports that serve several machines."""
     counter_base: int | None = Field(None, ge=0, lt=2**32)
     """Address of the device with the free-running counter, for ports that serve several machines."""
     counter_hz: int | None = Field(None, gt=0)

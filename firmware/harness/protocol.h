@@ -1,0 +1,59 @@
+/* The two languages of the measuring firmware, on one console.
+ *
+ * Text: the commands of the MLPerf Tiny device interface, ended by '%'. Every reply ends with "m-ready".
+ *
+ * Blocks, for speed: a byte that is no ASCII character opens a frame. All numbers are little-endian.
+ *
+ *   offset 0  BLOCK_SYNC
+ *          1  type
+ *          2  sequence number, 16 bits; a reply repeats the one of its request
+ *          4  payload length in bytes, 24 bits
+ *          7  check: the bitwise inverse of the 8-bit sum of bytes 1 to 6
+ *          8  payload
+ *    8 + n    CRC-32 (IEEE 802.3) of bytes 1 to 7 + n
+ *
+ *   request         payload                     reply payload
+ *   BLOCK_HELLO     -                           see block.c: version, counter, sizes, name
+ *   BLOCK_RUN       flags (8 bits), inputs      count (32), stack (32), outputs
+ *   BLOCK_RESET     -                           -
+ *   BLOCK_LAYERS    -                           one 32-bit count per layer, from the last run with BLOCK_RUN_LAYERS
+ *
+ * A reply has the type of its request plus BLOCK_REPLY; BLOCK_ERROR carries one byte, the reason. A device never
+ * speaks first. A host that lost track sends zero bytes until the device must have left its frame, then a new request.
+ */
+#ifndef TINYOPT_PROTOCOL_H
+#define TINYOPT_PROTOCOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define BLOCK_VERSION 1u
+#define BLOCK_SYNC 0xA7u
+
+enum {
+  BLOCK_HELLO = 1,
+  BLOCK_RUN = 2,
+  BLOCK_RESET = 3,
+  BLOCK_LAYERS = 4,
+  BLOCK_REPLY = 0x80,
+  BLOCK_ERROR = 0xFF,
+};
+
+enum { BLOCK_RUN_LAYERS = 1, BLOCK_RUN_STACK = 2 };
+
+enum {
+  BLOCK_BAD_CHECK = 1,  /* header or payload arrived damaged */
+  BLOCK_BAD_LENGTH = 2, /* the payload has the wrong size for its type */
+  BLOCK_BAD_TYPE = 3,   /* no such request */
+};
+
+/* Handles one frame after its BLOCK_SYNC was read. False when the console was closed. */
+bool block_frame(void);
+
+/* Handles one character of a text command. */
+void text_character(char character);
+
+/* Prints the greeting of a device that is ready. */
+void text_greeting(void);
+
+#endif

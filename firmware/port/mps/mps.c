@@ -1,0 +1,54 @@
+/* Arm MPS2 and MPS3 FPGA boards: CMSDK UART as console, the FPGA's cycle counter.
+ *
+ * TINYOPT_CONSOLE_BASE, TINYOPT_COUNTER_BASE and TINYOPT_COUNTER_HZ come from the board file. Register layouts: Arm
+ * Cortex-M System Design Kit (APB UART), MPS2 and MPS3 application notes (FPGA system control and I/O).
+ */
+#include "port.h"
+
+#define UART ((volatile uint32_t *)TINYOPT_CONSOLE_BASE)
+enum { UART_DATA = 0, UART_STATE = 1, UART_CTRL = 2, UART_INTSTATUS = 3, UART_BAUDDIV = 4 };
+enum { TX_FULL = 1u, RX_FULL = 2u, TX_ENABLE = 1u, RX_ENABLE = 2u, RX_INTERRUPT = 8u };
+
+#define FPGAIO ((volatile uint32_t *)TINYOPT_COUNTER_BASE)
+enum { FPGAIO_COUNTER = 6, FPGAIO_PRESCALE = 7 };
+
+#define NVIC_ISER ((volatile uint32_t *)0xE000E100u)
+#define NVIC_ICPR ((volatile uint32_t *)0xE000E280u)
+
+void port_init(void) {
+  UART[UART_BAUDDIV] = TINYOPT_COUNTER_HZ / 115200u;
+  UART[UART_CTRL] = TX_ENABLE | RX_ENABLE | RX_INTERRUPT;
+  FPGAIO[FPGAIO_PRESCALE] = 0;
+  /* The core wakes on a received byte; the interrupt itself is masked. */
+  NVIC_ISER[TINYOPT_CONSOLE_INTERRUPT / 32u] = 1u << (TINYOPT_CONSOLE_INTERRUPT % 32u);
+}
+
+int port_getc(void) {
+  while (!(UART[UART_STATE] & RX_FULL)) {
+    __asm__ volatile("wfi");
+  }
+  int byte = (int)(UART[UART_DATA] & 0xFFu);
+  UART[UART_INTSTATUS] = 2u;
+  NVIC_ICPR[TINYOPT_CONSOLE_INTERRUPT / 32u] = 1u << (TINYOPT_CONSOLE_INTERRUPT % 32u);
+  return byte;
+}
+
+void port_putc(uint8_t byte) {
+  while (UART[UART_STATE] & TX_FULL) {
+  }
+  UART[UART_DATA] = byte;
+}
+
+void port_flush(void) {}
+
+uint32_t port_counter(void) {
+  return FPGAIO[FPGAIO_COUNTER];
+}
+
+uint32_t port_counter_hz(void) {
+  return TINYOPT_COUNTER_HZ;
+}
+
+uint32_t port_counter_unit(void) {
+  return PORT_COUNTS_CLOCK;
+}
