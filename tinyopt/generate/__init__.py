@@ -1,5 +1,6 @@
 """Writes a plan out as C sources and a project that builds."""
 
+from tinyopt.generate.generator import generate
 from tinyopt.generate.project import Project, Role, Source
 
-__all__ = ["Project", "Role", "Source"]
+__all__ = ["Project", "Role", "Source", "generate"]

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import numpy as np
+
 from tinyopt.board import Board
 from tinyopt.errors import BoardError
-from tinyopt.graph import Graph
+from tinyopt.graph import Graph, State
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import constants_of, kernels_of, lower
@@ -71,7 +73,8 @@ class Plan:
             found += [
                 Constant(t.value, source=name) for name in call.inputs if (t := self.graph.tensors[name]).is_constant
             ]
-        return found
+        values = [initial_value(state) for state in self.graph.states]
+        return found + [value for value in values if isinstance(value, Constant)]
 
     @property
     def weights_bytes(self) -> int:
@@ -104,6 +107,14 @@ class Plan:
 def constant_key(constant: Constant) -> tuple[str, bytes]:
     """Constants with equal keys are stored once."""
     return constant.data.dtype.str, constant.data.tobytes()
+
+
+def initial_value(state: State) -> int | Constant:
+    """What a state is reset to: one byte value (0 to 255) if all its bytes are equal, else an array."""
+    data = np.frombuffer(state.initial.tobytes(), np.uint8)
+    if (data == data[0]).all():
+        return int(data[0])
+    return Constant(data, weights=False, align=1, source=state.name)
 
 
 def _share(one: Buffer, two: Buffer) -> bool:

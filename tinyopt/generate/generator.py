@@ -1,0 +1,181 @@
+"""``generate``: a plan in, a folder of C files and build files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tinyopt import __version__
+from tinyopt.errors import TinyoptError
+from tinyopt.generate.folder import File, write_folder
+from tinyopt.generate.kernels import kernel_files
+from tinyopt.generate.project import Project, Source
+from tinyopt.generate.sources import Sources, describe
+from tinyopt.plan import Plan
+from tinyopt.plan.lowering import kernels_of
+from tinyopt.resources import resource
+
+KINDS = ("cmake", "platformio", "library")
+
+
+def generate(
+    plan: Plan,
+    directory: Path | str,
+    *,
+    name: str = "model",
+    project: str = "cmake",
+    harness: bool = False,
+    force: bool = False,
+) -> Project:
+    """Write a plan out as a project.
+
+    ``name``: prefix of the C names and of the files. ``project``: ``library`` (sources, kernels, CMake and PlatformIO
+    library files), ``cmake`` (that, with a program around it) or ``platformio`` (a program with the library in
+    ``lib/``). ``harness``: make the measuring firmware for the plan's board the program. ``force``: replace
+    ``directory`` even when tinyopt did not make it.
+
+    The folder appears complete or not at all. In a folder that an earlier call made, files that were added by hand
+    stay, and so does ``main.c`` if it was edited.
+
+    Raises:
+        TinyoptError: for a name or kind that cannot be, a folder of somebody else, or a disk that refuses.
+    """
+    if project not in KINDS:
+        raise TinyoptError(f"there is no project kind '{project}'; choose one of {', '.join(KINDS)}")
+    if harness and name != "model":
+        raise TinyoptError(f"the measuring firmware needs a model named 'model', not '{name}'")
+    if harness and project == "platformio":
+        raise TinyoptError("the measuring firmware is a CMake project; choose the kind cmake")
+    model = describe(plan, name)
+    library = _library(model, plan, prefix=f"lib/{name}/" if project == "platformio" else "")
+    parts = _Parts(list(library.files), list(library.sources), list(library.include_dirs))
+    if harness:
+        _add_harness(parts, plan)
+    elif project != "library":
+        parts.files.append(_rendered("main.c.j2", "src/main.c", {"m": model}, starter=True))
+    facts = {
+        "m": model,
+        "plan": plan,
+        "board": plan.board,
+        "library": library,
+        "parts": parts,
+        "kind": project,
+        "harness": harness,
+    }
+    if project == "platformio":
+        parts.files.append(_rendered("platformio.ini.j2", "platformio.ini", facts, starter=True))
+    else:
+        parts.files.append(_rendered("CMakeLists.txt.j2", "CMakeLists.txt", facts))
+    if project == "cmake" and plan.board.toolchain.prefix:
+        parts.files.append(_rendered("toolchain.cmake.j2", "toolchain.cmake", facts))
+    directory = Path(directory)
+    write_folder(directory, parts.files, {"model": plan.source.name, "board": plan.board.name}, force=force)
+    return Project(
+        directory.resolve(),
+        name,
+        plan.board,
+        tuple(parts.sources),
+        tuple(parts.include_dirs),
+        tuple(parts.defines),
+        parts.linker_script,
+    )
+
+
+@dataclass
+class _Parts:
+    files: list[File]
+    sources: list[Source]
+    include_dirs: list[str]
+    defines: tuple[str, ...] = ()
+    linker_script: str | None = None
+
+
+def _library(model: Sources, plan: Plan, prefix: str) -> _Parts:
+    """Model sources and kernels, and the file that makes them a PlatformIO library."""
+    name = model.name
+    facts = {"m": model, "plan": plan}
+    files = [
+        _rendered("model.c.j2", f"{prefix}src/{name}.c", facts),
+        _rendered("model.h.j2", f"{prefix}src/{name}.h", facts),
+    ]
+    sources = [Source(f"{prefix}src/{name}.c", "model")]
+    if model.has_constants:
+        files.append(_rendered("constants.h.j2", f"{prefix}src/{name}_constants.h", facts))
+    for kind, tables, total in (
+        ("weights", model.weights, plan.weights_bytes),
+        ("tables", model.tables, plan.tables_bytes),
+    ):
+        if tables:
+            target = f"{prefix}src/{name}_{kind}.c"
+            more = {**facts, "heading": kind.capitalize(), "tables": tables, "total": total}
+            files.append(_rendered("constants.c.j2", target, more))
+            sources.append(Source(target, "weights" if kind == "weights" else "model"))
+    folders = {f"{prefix}src"}
+    for path in kernel_files(kernels_of(plan.calls)):
+        if path.stem == name and path.suffix == ".h":
+            raise TinyoptError(f"the name '{name}' is taken by a kernel; choose another")
+        target = f"{prefix}kernels/{path.as_posix()}"
+        files.append(File(target, (resource("firmware") / "kernels" / path).read_bytes()))
+        folders.add(str(Path(target).parent.as_posix()))
+        if path.suffix == ".c":
+            sources.append(Source(target, "kernel"))
+    files.append(File(f"{prefix}library.json", _library_json(model, prefix, folders).encode()))
+    return _Parts(files, sources, [f"{prefix}src", *sorted(folders - {f"{prefix}src"})])
+
+
+def _library_json(model: Sources, prefix: str, folders: Iterable[str]) -> str:
+    """The manifest of a PlatformIO library."""
+    inside = sorted(folder.removeprefix(prefix) for folder in folders)
+    manifest = {
+        "name": model.name,
+        "version": "1.0.0",
+        "description": f"{model.title}: a neural network in static C99",
+        "frameworks": "*",
+        "platforms": "*",
+        "build": {
+            "srcDir": ".",
+            "srcFilter": ["-<*>", "+<src/>", "+<kernels/>"]
+            if prefix
+            else ["-<*>", f"+<src/{model.name}*>", "+<kernels/>"],
+            "includeDir": "src",
+            "flags": [f"-I{folder}" for folder in inside],
+        },
+    }
+    return json.dumps(manifest, indent=2) + "\n"
+
+
+def _add_harness(parts: _Parts, plan: Plan) -> None:
+    from tinyopt.generate.measuring import linker_script, measuring_defines, measuring_files, measuring_include_dirs
+
+    board = plan.board
+    for item in measuring_files(board):
+        target = item.path.as_posix()
+        parts.files.append(File(target, item.absolute.read_bytes()))
+        if item.is_source:
+            parts.sources.append(Source(target, item.role))
+    parts.include_dirs += measuring_include_dirs(board)
+    parts.defines = measuring_defines(board)
+    script = linker_script(board)
+    if script is not None:
+        parts.linker_script = "linker.ld"
+        parts.files.append(File("linker.ld", script.encode()))
+
+
+def _rendered(template: str, path: str, facts: dict[str, object], *, starter: bool = False) -> File:
+    text = _environment().get_template(template).render(facts, version=__version__)
+    return File(path, text.encode(), starter)
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(resource("templates")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )

@@ -1,0 +1,42 @@
+"""Which kernel files a plan needs: the sources it calls, and every header they include, directly or not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from tinyopt.plan.kernel import Kernel
+from tinyopt.resources import resource
+
+_INCLUDE = re.compile(r'^\s*#\s*include\s+"([A-Za-z0-9_./-]+)"', re.MULTILINE)
+
+
+def kernel_files(kernels: Iterable[Kernel]) -> tuple[Path, ...]:
+    """Files below the ``kernels`` folder of the firmware, relative to it, sorted: ``.c`` and ``.h``."""
+    root = resource("firmware") / "kernels"
+    waiting: list[Path] = []
+    for kernel in kernels:
+        folder = root / kernel.family
+        waiting += [folder / kernel.source, folder / f"{kernel.family}.h"]
+        waiting += [_find(root, folder, name) for name in kernel.needs]
+    found: set[Path] = set()
+    while waiting:
+        path = waiting.pop()
+        if path in found:
+            continue
+        found.add(path)
+        included = _INCLUDE.findall(path.read_text(encoding="utf-8"))
+        waiting += [_find(root, path.parent, name) for name in included]
+        companion = path.with_suffix(".c")
+        if path.suffix == ".h" and path.parent.name == "common" and companion.is_file():
+            waiting.append(companion)
+    return tuple(sorted(path.relative_to(root) for path in found))
+
+
+def _find(root: Path, folder: Path, name: str) -> Path:
+    """A file named by a kernel or an include: beside it, in ``common``, or in another family."""
+    for candidate in (folder / name, root / "common" / name, root / name, *sorted(root.glob(f"*/{name}"))):
+        if candidate.is_file():
+            return candidate
+    raise FileNotFoundError(f"the kernel file '{name}', needed by {folder.name}, is not in this installation")
