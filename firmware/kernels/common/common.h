@@ -75,6 +75,15 @@ static inline int32_t tinyopt_requantize_wide(int64_t sum, int32_t multiplier, i
   return (int32_t)(uint32_t)(uint64_t)((sum * reduced + rounding) >> total);
 }
 
+/* A sum as an int16 output. wide: the rule for 64-bit sums; else the sum is taken modulo 2^32 and requantized as for
+ * int8. */
+static inline int16_t tinyopt_requantize_s16(int64_t sum, int32_t multiplier, int shift, bool wide, int32_t low,
+                                             int32_t high) {
+  int32_t value = wide ? tinyopt_requantize_wide(sum, multiplier, shift)
+                       : tinyopt_requantize((int32_t)(uint32_t)(uint64_t)sum, multiplier, shift);
+  return (int16_t)tinyopt_clamp(value, low, high);
+}
+
 #ifdef __cplusplus
 }
 #endif

@@ -215,5 +215,5 @@ def matmul(draw, dtype: DType) -> Graph:
 CASES = {
     f"{maker.__name__}_{suffix}": maker(dtype)
     for maker in (conv2d, depthwise_conv2d, transpose_conv2d, fully_connected, matmul)
-    for suffix, dtype in (("s8", DType.INT8), ("f32", DType.FLOAT32))
+    for suffix, dtype in (("s8", DType.INT8), ("s16", DType.INT16), ("f32", DType.FLOAT32))
 }

@@ -1,4 +1,4 @@
-"""Kernels of MatMul, on int8 and float32 tensors. Either operand may be a constant."""
+"""Kernels of MatMul, on int8, int16 and float32 tensors. Either operand may be a constant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from tinyopt.execute.integer.arithmetic import quantize_multiplier
 from tinyopt.execute.integer.convolution import product_multiplier
 from tinyopt.graph import DType, Graph, Operator, Shape, ops
 from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.catalogue.convolution_wide import LARGEST_WIDE_SHIFT
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
 
 _BATCH_AXES = 3
@@ -45,9 +46,21 @@ def _constant_operand(graph: Graph, operator: Operator) -> str:
     return {(False, False): "none", (True, False): "a", (False, True): "b", (True, True): "both"}[a, b]
 
 
+def _multiplier(graph: Graph, operator: Operator) -> tuple[int, int]:
+    (a, b), y = graph.ins(operator), graph.outs(operator)[0]
+    return quantize_multiplier(product_multiplier(a.scale, b.scale, y.scale))
+
+
+def _fits_int16(graph: Graph, operator: Operator) -> bool:
+    centred = not any(tensor.zero_point for tensor in (*graph.ins(operator), *graph.outs(operator)))
+    return centred and _multiplier(graph, operator)[1] <= LARGEST_WIDE_SHIFT
+
+
 def _accepts(dtype: DType, constant: str) -> Callable[[Graph, Operator], bool]:
     def accepts(graph: Graph, operator: Operator) -> bool:
         if not isinstance(operator.attributes, ops.MatMul) or not all_dtypes(graph, operator, dtype):
+            return False
+        if dtype is DType.INT16 and not _fits_int16(graph, operator):
             return False
         a, b = (tensor.shape[:-2] for tensor in graph.ins(operator))
         return _constant_operand(graph, operator) == constant and len(batch_plan(a, b)[0]) <= _BATCH_AXES
@@ -77,14 +90,14 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         "b_column_stride": depth if attributes.transpose_b else 1,
     }
     if y.dtype is DType.INT8:
-        multiplier, shift = quantize_multiplier(product_multiplier(a.scale, b.scale, y.scale))
         parameters |= {
             "a_zero_point": a.zero_point,
             "b_zero_point": b.zero_point,
             "output_zero_point": y.zero_point,
-            "multiplier": multiplier,
-            "shift": shift,
         }
+    if y.dtype is not DType.FLOAT32:
+        multiplier, shift = _multiplier(graph, operator)
+        parameters |= {"multiplier": multiplier, "shift": shift}
     return Call(kernel, operator, parameters, tuple(t.name for t in (a, b) if not t.is_constant), (y.name,))
 
 
@@ -106,6 +119,6 @@ def _kernel(family: str, dtype: DType, constant: str) -> Kernel:
 
 KERNELS = tuple(
     _kernel(family, dtype, constant)
-    for family, dtype in (("matmul_s8", DType.INT8), ("matmul_f32", DType.FLOAT32))
+    for family, dtype in (("matmul_s8", DType.INT8), ("matmul_s16", DType.INT16), ("matmul_f32", DType.FLOAT32))
     for constant in ("none", "a", "b")
 )
