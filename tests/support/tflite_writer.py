@@ -439,26 +439,43 @@ def _cast(w: _GraphWriter, o: Operator, a: ops.Cast) -> None:
     w.emit(o, "CAST", "CastOptions", in_data_type=TYPES[source], out_data_type=TYPES[a.dtype])
 
 
+def _gate_scales(tensor: Tensor) -> list[dict[str, Any]]:
+    """Quantization fields of the four parts of a tensor that is stacked by gate."""
+    q = tensor.quantization
+    if q is None:
+        return [{}] * 4
+    per_gate = [set(part) for part in np.split(np.broadcast_to(np.float64(q.scales), tensor.shape[0]), 4)]
+    if any(len(scales) > 1 for scales in per_gate):
+        raise NotInTflite("an LSTM of TFLite has one scale per gate")
+    return [{"scales": tuple(scales), "zero_points": (0,), "axis": 0} for scales in per_gate]
+
+
 @_rule(ops.Lstm)
 def _lstm(w: _GraphWriter, o: Operator, a: ops.Lstm) -> None:
-    """A float LSTM. The states become variable tensors, which start at zero and live on between inferences."""
+    """A forward LSTM. The states become variable tensors, which start at zero and live on between inferences.
+
+    The format has one weight tensor per gate, each with one scale.
+    """
     graph = w.graph
-    if a.quantization is not None or a.reverse:
-        raise NotInTflite("only a forward float LSTM is written")
+    if a.reverse:
+        raise NotInTflite("an LSTM of TFLite runs forward")
     x, weights, recurrent, bias, h0, c0 = (graph.tensors[n] for n in o.inputs)
-    hidden = recurrent.shape[1]
     inputs = [w[x.name]]
     for name, tensor in (("w", weights), ("r", recurrent), ("", None), ("b", bias)):
         if tensor is None:
             inputs += [-1, -1, -1]
             continue
-        for gate, rows in zip("ifco", np.split(tensor.value, 4)):
-            inputs.append(w.main.constant(f"{o.name}/{name}{gate}", rows))
+        for gate, (rows, scales) in enumerate(zip(np.split(tensor.value, 4), _gate_scales(tensor))):
+            inputs.append(w.main.constant(f"{o.name}/{name}{gate}", rows, **scales))
     inputs += [-1, -1]
     for name, tensor in (("h", h0), ("c", c0)):
-        if tensor.data is None or tensor.data.any():
+        zero = tensor.quantization.zero_point if tensor.quantization else 0
+        if tensor.data is None or (tensor.data != zero).any():
             raise NotInTflite("an LSTM of TFLite starts from zero")
-        inputs.append(w.main.add(f"{o.name}/{name}", (x.shape[0], hidden), "float32", is_variable=True))
+        variable = w.main.add(
+            f"{o.name}/{name}", tensor.shape, tensor.dtype.value, is_variable=True, **_quantization(tensor)
+        )
+        inputs.append(variable)
     inputs += [-1, -1, -1, -1]
     w.main.operator(
         "UNIDIRECTIONAL_SEQUENCE_LSTM",
