@@ -51,8 +51,8 @@ def generate(
     if harness and project == "platformio":
         raise TinyoptError("the measuring firmware is a CMake project; choose the kind cmake")
     model = describe(plan, name)
-    library = _library(model, plan, prefix=f"lib/{name}/" if project == "platformio" else "")
-    parts = _Parts(list(library.files), list(library.sources), list(library.include_dirs))
+    library = model_library(model, prefix=f"lib/{name}/" if project == "platformio" else "")
+    parts = Parts(list(library.files), list(library.sources), list(library.include_dirs))
     if harness:
         _add_harness(parts, plan)
     elif project != "library":
@@ -86,7 +86,9 @@ def generate(
 
 
 @dataclass
-class _Parts:
+class Parts:
+    """Pieces of a project: files, and how they are compiled."""
+
     files: list[File]
     sources: list[Source]
     include_dirs: list[str]
@@ -94,9 +96,9 @@ class _Parts:
     linker_script: str | None = None
 
 
-def _library(model: Sources, plan: Plan, prefix: str) -> _Parts:
-    """Model sources and kernels, and the file that makes them a PlatformIO library."""
-    name = model.name
+def model_library(model: Sources, prefix: str = "") -> Parts:
+    """Model sources and kernels, and the file that makes them a PlatformIO library; paths start with ``prefix``."""
+    name, plan = model.name, model.plan
     facts = {"m": model, "plan": plan}
     files = [
         _rendered("model.c.j2", f"{prefix}src/{name}.c", facts),
@@ -124,7 +126,7 @@ def _library(model: Sources, plan: Plan, prefix: str) -> _Parts:
         if path.suffix == ".c":
             sources.append(Source(target, "kernel"))
     files.append(File(f"{prefix}library.json", _library_json(model, prefix, folders).encode()))
-    return _Parts(files, sources, [f"{prefix}src", *sorted(folders - {f"{prefix}src"})])
+    return Parts(files, sources, [f"{prefix}src", *sorted(folders - {f"{prefix}src"})])
 
 
 def _library_json(model: Sources, prefix: str, folders: Iterable[str]) -> str:
@@ -148,7 +150,7 @@ def _library_json(model: Sources, prefix: str, folders: Iterable[str]) -> str:
     return json.dumps(manifest, indent=2) + "\n"
 
 
-def _add_harness(parts: _Parts, plan: Plan) -> None:
+def _add_harness(parts: Parts, plan: Plan) -> None:
     from tinyopt.generate.measuring import linker_script, measuring_defines, measuring_files, measuring_include_dirs
 
     board = plan.board
