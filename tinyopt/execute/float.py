@@ -44,7 +44,7 @@ def run_float(
     with torch.inference_mode():
         results = function(attributes, [_tensor(array) for array in arrays])
     return [
-        np.ascontiguousarray(result.numpy()).astype(tensor.dtype.numpy, copy=False)
+        result.contiguous().numpy().astype(tensor.dtype.numpy, copy=False)
         for result, tensor in zip(results, output_tensors)
     ]
 
@@ -53,7 +53,7 @@ def _tensor(array: Array) -> torch.Tensor:
     # Constants are read-only; torch warns about those, though nothing here writes to its inputs.
     if not array.flags.writeable:
         array = array.copy()
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.asarray(array, order="C"))
 
 
 def batch_problem(graph: Graph) -> str | None:
@@ -109,6 +109,13 @@ def run_batch(
         sample = {name: np.asarray(inputs[name])[index : index + 1] for name in graph.inputs}
         parts.append(_run(graph, sample, states, observe))
     return {name: np.concatenate([np.atleast_1d(part[name]) for part in parts]) for name in graph.outputs}
+
+
+def run_sample(
+    graph: Graph, inputs: Mapping[str, Array], *, observe: Callable[[Tensor, Array], None] | None = None
+) -> dict[str, Array]:
+    """Run a float graph once: input name → array of exactly the input's shape. States hold their initial values."""
+    return _run(graph, inputs, {state.name: np.asarray(state.initial) for state in graph.states}, observe)
 
 
 def _batch_size(graph: Graph, inputs: Mapping[str, Array]) -> int:
