@@ -24,6 +24,8 @@ from tinyopt.graph.ops import LogSoftmax, Softmax
 SOFTMAX_OUTPUT = Quantization.per_tensor(1 / 256, -128)
 LOG_SOFTMAX_OUTPUT = Quantization.per_tensor(1 / 16, 127)
 _IDENTITY = (1 << 30, 1)
+MAX_DEPTH = 4095
+"""Elements of a row: their exponentials sum up in 12 integer bits."""
 LOWEST_LOG = -255
 """The log-softmax of everything too small to compute, in units of 1/16."""
 
@@ -45,6 +47,8 @@ def _parameters(beta: float, x: Tensor, y: Tensor, canonical: Quantization, bits
     """TFLM's own output format is reached in one rounding; any other through a finer one and a requantization."""
     if x.dtype is not DType.INT8:
         raise GraphError(f"softmax of {x.dtype.value} is not supported; quantize '{x.name}' to int8")
+    if x.shape[-1] > MAX_DEPTH:
+        raise GraphError(f"softmax over {x.shape[-1]} values is not supported; '{x.name}' may have {MAX_DEPTH}")
     multiplier, shift = fixed_point.scaled_exponent_multiplier(beta * x.scale)
     least = -fixed_point.input_radius(5, max(shift, 0))
     target = quantization_of(y)

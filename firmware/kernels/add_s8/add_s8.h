@@ -1,0 +1,41 @@
+/* Elementwise sum or difference of int8 tensors with broadcasting.
+ *
+ * a, b int8 of any shapes that broadcast; output int8 of the broadcast shape.
+ *
+ * output = clamp(requantize(A + b_sign * B, output) + output_zero_point), where
+ * A = requantize((a - a_zero_point) * 2^20, a multiplier), and B likewise: both are brought to twice the larger input
+ * scale, 20 bits up. This equals TensorFlow Lite Micro's ADD and SUB bit for bit.
+ *
+ * Pointers need no alignment. The output may be the memory of an input that has the output's shape.
+ */
+#ifndef TINYOPT_ADD_S8_H
+#define TINYOPT_ADD_S8_H
+
+#include "broadcast.h"
+#include "common.h"
+
+typedef struct {
+  const int8_t *constant; /* the operand that is no activation, or NULL */
+  int32_t constant_first; /* 1: the constant is a; 0: it is b */
+  tinyopt_broadcast broadcast;
+  int32_t a_zero_point;
+  int32_t a_multiplier;
+  int32_t a_shift;
+  int32_t b_zero_point;
+  int32_t b_multiplier;
+  int32_t b_shift;
+  int32_t b_sign; /* 1: a + b; -1: a - b */
+  int32_t output_multiplier;
+  int32_t output_shift;
+  int32_t output_zero_point;
+  int32_t clamp_low; /* on the output's integers */
+  int32_t clamp_high;
+} tinyopt_add_s8;
+
+/* Portable C; two activations. */
+void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
+/* Portable C; one activation and the constant. */
+void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, int8_t *output);
+
+#endif

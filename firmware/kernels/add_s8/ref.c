@@ -1,0 +1,27 @@
+#include "add_s8.h"
+
+void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output) {
+  tinyopt_broadcast_row row = {0};
+  do {
+    const int8_t *a_value = a + row.a;
+    const int8_t *b_value = b + row.b;
+    for (int32_t i = 0; i < op->broadcast.columns; ++i) {
+      int32_t a_high = (*a_value - op->a_zero_point) * (1 << 20);
+      int32_t b_high = (*b_value - op->b_zero_point) * (1 << 20);
+      int32_t sum = tinyopt_requantize(a_high, op->a_multiplier, op->a_shift) +
+                    op->b_sign * tinyopt_requantize(b_high, op->b_multiplier, op->b_shift);
+      *output++ = tinyopt_requantize_s8(sum, op->output_multiplier, op->output_shift, op->output_zero_point,
+                                        op->clamp_low, op->clamp_high);
+      a_value += op->broadcast.a_step;
+      b_value += op->broadcast.b_step;
+    }
+  } while (tinyopt_broadcast_next(&op->broadcast, &row));
+}
+
+void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, int8_t *output) {
+  if (op->constant_first) {
+    tinyopt_add_s8_ref(op, op->constant, input, output);
+  } else {
+    tinyopt_add_s8_ref(op, input, op->constant, output);
+  }
+}

@@ -1,0 +1,7 @@
+#include "dequantize.h"
+
+void tinyopt_dequantize_u8_ref(const tinyopt_dequantize *op, const uint8_t *input, float *output) {
+  for (int32_t i = 0; i < op->size; ++i) {
+    output[i] = op->scale * (float)(input[i] - op->zero_point);
+  }
+}

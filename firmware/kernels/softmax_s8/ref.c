@@ -1,0 +1,26 @@
+#include "softmax_s8.h"
+
+void tinyopt_softmax_s8_ref(const tinyopt_softmax_s8 *op, const int8_t *input, int8_t *output, void *scratch) {
+  int32_t *exponentials = scratch;
+  for (int32_t row = 0; row < op->rows; ++row) {
+    int32_t largest = tinyopt_softmax_s8_largest(input, op->depth);
+    int32_t sum = 0;
+    for (int32_t i = 0; i < op->depth; ++i) {
+      int32_t difference = input[i] - largest;
+      int32_t exponential = 0;
+      if (difference >= op->least_difference) {
+        exponential =
+            tinyopt_exp_on_negative_values(tinyopt_requantize(difference, op->input_multiplier, op->input_shift));
+      }
+      exponentials[i] = exponential;
+      sum += tinyopt_rounding_shift_right(exponential, 12);
+    }
+    int bits;
+    int32_t inverse = tinyopt_reciprocal(sum, 12, &bits);
+    for (int32_t i = 0; i < op->depth; ++i) {
+      output[i] = tinyopt_softmax_s8_output(op, exponentials[i], inverse, bits);
+    }
+    input += op->depth;
+    output += op->depth;
+  }
+}

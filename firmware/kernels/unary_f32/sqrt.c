@@ -1,0 +1,10 @@
+#include "unary_f32.h"
+
+#include <math.h>
+
+void tinyopt_sqrt_f32_ref(const tinyopt_unary_f32 *op, const float *input, float *output) {
+  for (int32_t i = 0; i < op->size; ++i) {
+    float x = input[i];
+    output[i] = sqrtf(x);
+  }
+}

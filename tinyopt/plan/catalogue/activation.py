@@ -1,0 +1,100 @@
+"""Kernels of functions of one value: tables for int8, the C library's functions for float32, and limits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from tinyopt.execute.integer import integer_functions
+from tinyopt.execute.integer.arithmetic import clamp_limits
+from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.graph.ops import UnaryKind
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
+from tinyopt.plan.packing import float_limits
+
+
+def _size(graph: Graph, operator: Operator) -> int:
+    return graph.outs(operator)[0].size
+
+
+def _is_quantized_s8(graph: Graph, operator: Operator) -> bool:
+    tensors = (graph.ins(operator)[0], graph.outs(operator)[0])
+    return all(t.dtype is DType.INT8 and t.quantization is not None for t in tensors)
+
+
+def _accepts_table(graph: Graph, operator: Operator) -> bool:
+    a, x = operator.attributes, graph.ins(operator)[0]
+    return (
+        isinstance(a, (ops.Unary, ops.Clip, ops.Quantize)) and _is_quantized_s8(graph, operator) and not x.is_constant
+    )
+
+
+def _lower_table(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    """The table is what the integer executor computes for every int8 value, in the order of uint8 indices."""
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    values = np.arange(256, dtype=np.uint8).view(np.int8)
+    every = (replace(x, shape=(256,)), replace(y, shape=(256,)))
+    (table,) = integer_functions()[type(operator.attributes)](operator.attributes, [values], every[:1], every[1:])
+    parameters: dict[str, Value] = {"table": Constant(table, weights=False, align=1), "size": y.size}
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _cost_table(graph: Graph, operator: Operator) -> float:
+    return 5.0 * _size(graph, operator)
+
+
+def _accepts_clip_s8(graph: Graph, operator: Operator) -> bool:
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    same = x.quantization == y.quantization and x.quantization is not None
+    return isinstance(operator.attributes, ops.Clip) and all_dtypes(graph, operator, DType.INT8) and same
+
+
+def _lower_clip_s8(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Clip)
+    low, high = clamp_limits(a.clamp, y)
+    parameters: dict[str, Value] = {"size": y.size, "clamp_low": low, "clamp_high": high}
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _cost_clip(graph: Graph, operator: Operator) -> float:
+    return 5.0 * _size(graph, operator) - 1  # as fast as a table, without its 256 bytes
+
+
+def _accepts_clip_f32(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.Clip) and all_dtypes(graph, operator, DType.FLOAT32)
+
+
+def _lower_clip_f32(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Clip)
+    parameters: dict[str, Value] = {"size": y.size, **float_limits(a.clamp)}
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _unary_f32(kind: UnaryKind) -> Kernel:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        a = operator.attributes
+        return isinstance(a, ops.Unary) and a.op is kind and all_dtypes(graph, operator, DType.FLOAT32)
+
+    return Kernel(f"{kind.value}_f32_ref", "unary_f32", f"{kind.value}.c", accepts, _lower_unary_f32, _cost_unary_f32)
+
+
+def _lower_unary_f32(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Unary)
+    parameters: dict[str, Value] = {"size": y.size, "alpha": float(np.float32(a.alpha))}
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _cost_unary_f32(graph: Graph, operator: Operator) -> float:
+    return 60.0 * _size(graph, operator)
+
+
+KERNELS = (
+    Kernel("lut_s8_ref", "lut_s8", "ref.c", _accepts_table, _lower_table, _cost_table),
+    Kernel("clip_s8_ref", "clip_s8", "ref.c", _accepts_clip_s8, _lower_clip_s8, _cost_clip),
+    Kernel("clip_f32_ref", "clip_f32", "ref.c", _accepts_clip_f32, _lower_clip_f32, _cost_clip),
+    *(_unary_f32(kind) for kind in UnaryKind),
+)

@@ -1,0 +1,84 @@
+"""Kernels of max and average pooling."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tinyopt.execute.integer.pooling import average_rescale
+from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.plan.kernel import Call, Kernel, Value, all_dtypes
+from tinyopt.plan.packing import float_limits, output_limits
+
+_HEADERS = ("common.h", "window.h")
+_MAX_WINDOW = 32767
+"""Elements of a window: sums and products of the mean stay inside int32."""
+
+
+def _accepts(kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType) -> Callable[[Graph, Operator], bool]:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        a = operator.attributes
+        if not isinstance(a, kind) or not all_dtypes(graph, operator, dtype):
+            return False
+        quantized = graph.outs(operator)[0].quantization is not None
+        small = a.kernel[0] * a.kernel[1] <= _MAX_WINDOW
+        return not graph.ins(operator)[0].is_constant and (dtype is DType.FLOAT32 or (quantized and small))
+
+    return accepts
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
+    parameters: dict[str, Value] = {
+        "batches": x.shape[0],
+        "input_height": x.shape[1],
+        "input_width": x.shape[2],
+        "channels": x.shape[3],
+        "output_height": y.shape[1],
+        "output_width": y.shape[2],
+        "kernel_height": a.kernel[0],
+        "kernel_width": a.kernel[1],
+        "stride_height": a.stride[0],
+        "stride_width": a.stride[1],
+        "pad_top": a.padding.top,
+        "pad_left": a.padding.left,
+    }
+    if x.dtype is DType.FLOAT32:
+        parameters.update(float_limits(a.activation))
+        return Call(kernel, operator, parameters, (x.name,), (y.name,))
+    limits = output_limits(y, a.activation)
+    if isinstance(a, ops.MaxPool2d):
+        del limits["output_zero_point"]
+    else:
+        multiplier, shift = average_rescale(x, y)
+        parameters.update(
+            {
+                "rescale": int(x.quantization != y.quantization),
+                "input_zero_point": x.zero_point,
+                "multiplier": multiplier,
+                "shift": shift,
+            }
+        )
+    return Call(kernel, operator, {**parameters, **limits}, (x.name,), (y.name,))
+
+
+def _cost(per_tap: float, per_output: float) -> Callable[[Graph, Operator], float]:
+    def cost(graph: Graph, operator: Operator) -> float:
+        a = operator.attributes
+        assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
+        return graph.outs(operator)[0].size * (per_tap * a.kernel[0] * a.kernel[1] + per_output)
+
+    return cost
+
+
+def _kernel(family: str, kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType, per_tap: float) -> Kernel:
+    accepts, cost = _accepts(kind, dtype), _cost(per_tap, 30.0)
+    return Kernel(f"{family}_ref", family, "ref.c", accepts, _lower, cost, needs=_HEADERS)
+
+
+KERNELS = (
+    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 6.0),
+    _kernel("max_pool2d_f32", ops.MaxPool2d, DType.FLOAT32, 6.0),
+    _kernel("average_pool2d_s8", ops.AveragePool2d, DType.INT8, 5.0),
+    _kernel("average_pool2d_f32", ops.AveragePool2d, DType.FLOAT32, 6.0),
+)
