@@ -149,7 +149,9 @@ class Quantization:
         """Float array to integers of ``dtype``: round half away from zero, saturate (TFLite's rule)."""
         scales, zeros = self._broadcast(values.ndim)
         scaled = np.asarray(values, np.float32) / scales
-        rounded = np.where(scaled < 0, np.ceil(scaled - np.float32(0.5)), np.floor(scaled + np.float32(0.5)))
+        # Adding one half first would round 0.49999997 up.
+        whole = np.trunc(scaled)
+        rounded = whole + np.sign(scaled) * (np.abs(scaled - whole) >= 0.5)
         low, high = dtype.limits
         result: Array = np.clip(rounded.astype(np.float64) + zeros, low, high).astype(dtype.numpy)
         return result
