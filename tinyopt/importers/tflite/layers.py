@@ -1,0 +1,246 @@
+"""Convolutions, matrix products, pooling and recurrent layers of TFLite."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinyopt.errors import ModelError
+from tinyopt.graph import DType, Shape, ops
+from tinyopt.importers.tflite.lowering import CannotLower, Node, lowers
+
+_SAME, _VALID = 0, 1
+
+
+def _strides(node: Node) -> tuple[int, int]:
+    stride = (node.option("StrideH"), node.option("StrideW"))
+    if min(stride) < 1:
+        raise ModelError(f"strides {list(stride)} must be at least 1")
+    return stride
+
+
+def _dilations(node: Node) -> tuple[int, int]:
+    dilation = (node.option("DilationHFactor"), node.option("DilationWFactor"))
+    if min(dilation) < 1:
+        raise ModelError(f"dilations {list(dilation)} must be at least 1")
+    return dilation
+
+
+def same_padding(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+    """TensorFlow's SAME padding before and after; where it is odd, the larger part comes after."""
+    out = -(-size // stride)
+    total = max((out - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
+def _padding(
+    node: Node, x: Shape, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int] = (1, 1)
+) -> ops.Padding:
+    mode = node.option("Padding")
+    if mode == _VALID:
+        return ops.Padding()
+    if mode != _SAME:
+        raise ModelError(f"padding mode {mode} is neither SAME nor VALID")
+    if len(x) != 4:
+        raise ModelError(f"the input must be [N,H,W,C], got {list(x)}")
+    top, bottom = same_padding(x[1], kernel[0], stride[0], dilation[0])
+    left, right = same_padding(x[2], kernel[1], stride[1], dilation[1])
+    return ops.Padding(top, bottom, left, right)
+
+
+def _parameters(node: Node, x: str, weights: str, bias: int, axis: int) -> list[str]:
+    """Inputs of a layer with constant weights: x, weights and the bias at input ``bias`` if there is one."""
+    kind = node.arithmetic(x)
+    w = node.tensor(weights)
+    if w.data is None:
+        raise CannotLower(f"weights computed at run time ('{weights}')")
+    names = [x, node.float_weights(weights) if kind is DType.FLOAT32 else weights]
+    w = node.tensor(names[1])
+    if kind is not DType.FLOAT32:
+        if w.dtype is not DType.INT8 or w.quantization is None:
+            raise CannotLower(f"{kind.value} activations with {w.dtype.value} weights")
+        if w.quantization.axis not in (None, axis):
+            raise CannotLower(f"weights quantized along axis {w.quantization.axis}; only axis {axis} is used")
+        if any(w.quantization.zero_points):
+            raise CannotLower("weights with a zero point other than 0")
+    elif w.dtype is not DType.FLOAT32:
+        raise CannotLower(f"float32 activations with {w.dtype.value} weights")
+    if node.has(bias):
+        name = node.input(bias)
+        tensor = node.tensor(name)
+        if tensor.data is None:
+            raise CannotLower(f"a bias computed at run time ('{name}')")
+        names.append(node.reshaped(node.float_weights(name) if kind is DType.FLOAT32 else name, (tensor.size,)))
+    return names
+
+
+def _image(node: Node, name: str) -> Shape:
+    shape = node.tensor(name).shape
+    if len(shape) != 4:
+        raise ModelError(f"'{name}' must have 4 axes, got {list(shape)}")
+    return shape
+
+
+@lowers("CONV_2D")
+def conv2d(node: Node) -> None:
+    x, w = node.input(0), node.input(1)
+    channels, kernel = _image(node, x)[3], _image(node, w)
+    if channels % kernel[3]:
+        raise ModelError(f"{channels} input channels are no multiple of the {kernel[3]} of the weights")
+    stride, dilation, size = _strides(node), _dilations(node), (kernel[1], kernel[2])
+    padding = _padding(node, node.tensor(x).shape, size, stride, dilation)
+    attributes = ops.Conv2d(stride, padding, dilation, channels // kernel[3], node.activation())
+    node.emit(attributes, _parameters(node, x, w, 2, axis=0))
+
+
+@lowers("DEPTHWISE_CONV_2D")
+def depthwise_conv2d(node: Node) -> None:
+    x, w = node.input(0), node.input(1)
+    channels, kernel = _image(node, x)[3], _image(node, w)
+    if kernel[3] % channels:
+        raise ModelError(f"{kernel[3]} output channels are no multiple of {channels} input channels")
+    multiplier = kernel[3] // channels
+    if node.option("DepthMultiplier") not in (0, multiplier):
+        raise ModelError(f"the depth multiplier is {node.option('DepthMultiplier')}, the weights have {multiplier}")
+    stride, dilation, size = _strides(node), _dilations(node), (kernel[1], kernel[2])
+    padding = _padding(node, node.tensor(x).shape, size, stride, dilation)
+    attributes = ops.DepthwiseConv2d(stride, padding, dilation, multiplier, node.activation())
+    node.emit(attributes, _parameters(node, x, w, 2, axis=3))
+
+
+@lowers("TRANSPOSE_CONV")
+def transpose_conv2d(node: Node) -> None:
+    """The padding is that of the convolution whose gradient this is, from the output to the input."""
+    x, w = node.input(2), node.input(1)
+    image, kernel, stride = _image(node, x), _image(node, w), _strides(node)
+    out = tuple(node.numbers(0, "an output shape"))
+    if len(out) != 4 or min(out) < 1:
+        raise ModelError(f"the output shape {list(out)} is not [N,H,W,C]")
+    ends = []
+    for axis in (0, 1):
+        size, reach = out[1 + axis], kernel[1 + axis]
+        steps = -(-size // stride[axis]) if node.option("Padding") == _SAME else (size - reach) // stride[axis] + 1
+        before = max((steps - 1) * stride[axis] + reach - size, 0) // 2
+        ends += [before, (image[1 + axis] - 1) * stride[axis] + reach - before - size]
+    attributes = ops.TransposeConv2d(stride, ops.Padding(*ends), (1, 1), node.activation())
+    node.emit(attributes, _parameters(node, x, w, 3, axis=0))
+
+
+@lowers("FULLY_CONNECTED")
+def fully_connected(node: Node) -> None:
+    """The input is flattened to rows of the weights' length, whatever its axes."""
+    x, w = node.input(0), node.input(1)
+    weights, y = node.tensor(w), node.output()
+    if node.option("WeightsFormat"):
+        raise CannotLower("weights in a shuffled format")
+    if len(weights.shape) != 2 or not y.shape:
+        raise ModelError(f"the weights must be [O,I], got {list(weights.shape)}")
+    rows = node.tensor(x).size // weights.shape[1]
+    lead = y.shape[:-1] if math.prod(y.shape[:-1]) == rows else (rows,)
+    x = node.reshaped(x, (*lead, weights.shape[1]))
+    if weights.data is not None:
+        attributes = ops.FullyConnected(node.activation())
+        node.emit(attributes, _parameters(node, x, w, 2, axis=0))
+    elif not node.has(2) and node.activation() == ops.NONE and len(lead) >= 1:
+        node.arithmetic(x, w)
+        node.emit(ops.MatMul(transpose_b=True), [x, w])
+    else:
+        raise CannotLower(f"weights computed at run time ('{w}') with a bias or an activation")
+
+
+@lowers("BATCH_MATMUL")
+def batch_matmul(node: Node) -> None:
+    a, b = node.input(0), node.input(1)
+    if node.tensor(a).dtype is DType.FLOAT32:
+        b = node.float_weights(b)
+    node.arithmetic(a, b)
+    node.emit(ops.MatMul(bool(node.option("AdjX")), bool(node.option("AdjY"))), [a, b])
+
+
+@lowers("MAX_POOL_2D", "AVERAGE_POOL_2D")
+def pool2d(node: Node) -> None:
+    x = node.input(0)
+    node.arithmetic(x)
+    kernel, stride = (node.option("FilterHeight"), node.option("FilterWidth")), _strides(node)
+    padding = _padding(node, node.tensor(x).shape, kernel, stride)
+    if node.code == "AVERAGE_POOL_2D":
+        node.emit(ops.AveragePool2d(kernel, stride, padding, node.activation()), [x])
+    else:
+        node.move(ops.MaxPool2d(kernel, stride, padding, node.activation()), [x])
+
+
+@lowers("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")
+def resize(node: Node) -> None:
+    size = node.numbers(1, "a size")
+    if len(size) != 2:
+        raise ModelError(f"the size must be two numbers, got {size}")
+    method = ops.ResizeMethod.BILINEAR if node.code == "RESIZE_BILINEAR" else ops.ResizeMethod.NEAREST
+    x = node.input(0)
+    if method is ops.ResizeMethod.BILINEAR:
+        node.arithmetic(x)
+    corners, centers = bool(node.option("AlignCorners")), bool(node.option("HalfPixelCenters"))
+    node.move(ops.Resize2d((size[0], size[1]), method, corners, centers), [x])
+
+
+_LSTM_INPUTS = 24
+_WEIGHTS, _RECURRENT, _PEEPHOLE, _BIAS, _PROJECTION, _STATES, _NORM = 1, 5, 9, 12, 16, 18, 20
+
+
+@lowers("UNIDIRECTIONAL_SEQUENCE_LSTM")
+def lstm(node: Node) -> None:
+    """Float or hybrid. The hidden and the cell state are variables of the model: they live on between inferences."""
+    missing = [i for i in (*range(_WEIGHTS, _PEEPHOLE), *range(_BIAS, _PROJECTION)) if not node.has(i)]
+    extra = (*range(_PEEPHOLE, _BIAS), *range(_PROJECTION, _STATES), *range(_NORM, _LSTM_INPUTS))
+    if missing or any(node.has(i) for i in extra):
+        raise CannotLower("an LSTM with coupled gates, peepholes, a projection or layer normalisation")
+    if node.option("FusedActivationFunction") != 4 or node.option("DiagonalRecurrentTensors"):
+        raise CannotLower("an LSTM whose activation is not tanh, or with diagonal weights")
+    x = node.input(0)
+    if node.arithmetic(x) is not DType.FLOAT32:
+        raise CannotLower("an integer LSTM; convert the model with a float LSTM and quantize it here")
+    time_major = bool(node.option("TimeMajor"))
+    if time_major:
+        x = node.step(ops.Transpose((1, 0, 2)), [x], f"{x}/batch_major", DType.FLOAT32, None)
+
+    def stacked(first: int, stem: str) -> str:
+        gates = [node.float_weights(node.input(first + gate)) for gate in range(4)]
+        return node.importer.builder.constant(
+            f"{node.name}/{stem}", np.concatenate([node.tensor(g).value for g in gates])
+        )
+
+    names = [x, stacked(_WEIGHTS, "weights"), stacked(_RECURRENT, "recurrent"), stacked(_BIAS, "bias")]
+    hidden = node.tensor(names[2]).shape[-1]
+    batch = node.tensor(x).shape[0]
+    states = [_lstm_state(node, position, (batch, hidden)) for position in (_STATES, _STATES + 1)]
+    reads = [read for _, read in states]
+    y = node.output()
+    stem = f"{y.name}/batch_major" if time_major else y.name
+    outputs = node.importer.builder.add_multi(
+        ops.Lstm(cell_clip=node.real("CellClip")),
+        [*names, *reads],
+        node.name,
+        [stem, f"{node.name}/hidden", f"{node.name}/cell"],
+        DType.FLOAT32,
+    )
+    for (state, _), value in zip(states, outputs[1:]):
+        node.importer.builder.assign(state, value)
+    if time_major:
+        node.emit(ops.Transpose((1, 0, 2)), [outputs[0]])
+    else:
+        node.finish(outputs[0])
+
+
+def _lstm_state(node: Node, position: int, shape: Shape) -> tuple[str, str]:
+    """State and read tensor of a variable tensor; zero before the first inference."""
+    index = node.index(position)
+    declared = node.importer.subgraph.tensors[index]
+    if not declared.is_variable or index in node.importer.names:
+        raise CannotLower(f"the state '{declared.name}' is not a variable of this layer alone")
+    node.importer.spend(4 * math.prod(shape))
+    node.importer.builder.note(
+        "the state of an LSTM lives on between inferences, as in TensorFlow Lite; reset it between sequences"
+    )
+    state, read = node.importer.state(declared.name, np.zeros(shape, np.float32), None, declared.name)
+    node.importer.bind(index, read)
+    return state, read
