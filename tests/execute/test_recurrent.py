@@ -28,7 +28,7 @@ def test_logistic_is_within_one_and_a_half_units_of_the_real_function() -> None:
 def test_tanh_is_within_three_units_of_the_real_function_and_odd(exponent: int) -> None:
     shown = tanh_s16(EVERY_INT16, exponent)
     assert np.abs(shown - 32768 * np.tanh(EVERY_INT16 * 2.0**exponent)).max() < 3
-    assert np.abs(shown[1:32768] + shown[:32768:-1]).max() <= 1
+    assert np.abs(shown[1:32768] + shown[:32768:-1]).max() <= 3
 
 
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
