@@ -40,7 +40,9 @@ class Constant:
 
     @property
     def c_type(self) -> str:
-        return DType.of(self.data).c_type if self.data.dtype != np.uint32 else "uint32_t"
+        if self.data.dtype in (np.uint16, np.uint32, np.uint64):
+            return f"{self.data.dtype.name}_t"
+        return DType.of(self.data).c_type
 
     @property
     def nbytes(self) -> int:
