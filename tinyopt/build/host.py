@@ -146,7 +146,7 @@ class HostBatch:
         built = _kernel_objects(objects, includes, flags)
         # The model files are data and calls: optimising them costs time and finds nothing.
         batch = self._folder / "batch.o"
-        _compiler_run(["-O0", *WARNINGS, *SANITIZERS, *includes, f"-I{source}", "-c", str(main), "-o", str(batch)])
+        _compiler_run(["-O0", *WARNINGS, "-fsanitize=address", *includes, f"-I{source}", "-c", str(main), "-o", str(batch)])
         program = self._folder / "batch"
         _compiler_run([str(batch), *map(str, built), *SANITIZERS, "-o", str(program), "-lm"])
         return program

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -172,6 +173,7 @@ def _rendered(template: str, path: str, facts: dict[str, object], *, starter: bo
     return File(path, text.encode(), starter)
 
 
+@cache
 def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(resource("templates")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from tinyopt.plan.kernel import Kernel
@@ -26,14 +27,20 @@ def kernel_files(kernels: Iterable[Kernel]) -> tuple[Path, ...]:
         if path in found:
             continue
         found.add(path)
-        included = _INCLUDE.findall(path.read_text(encoding="utf-8"))
-        waiting += [_find(root, path.parent, name) for name in included]
+        waiting += _included(root, path)
         companion = path.with_suffix(".c")
         if path.suffix == ".h" and path.parent.name == "common" and companion.is_file():
             waiting.append(companion)
     return tuple(sorted(path.relative_to(root) for path in found))
 
 
+@cache
+def _included(root: Path, path: Path) -> tuple[Path, ...]:
+    names = _INCLUDE.findall(path.read_text(encoding="utf-8"))
+    return tuple(_find(root, path.parent, name) for name in names)
+
+
+@cache
 def _find(root: Path, folder: Path, name: str) -> Path:
     """A file named by a kernel or an include: beside it, in ``common``, or in another family."""
     for candidate in (folder / name, root / "common" / name, root / name, *sorted(root.glob(f"*/{name}"))):
