@@ -1,0 +1,260 @@
+#include "blocks_dsp.h"
+
+#include "common.h"
+#include "dsp.h"
+
+void tinyopt_block_widen(const int8_t *patch, int32_t taps, int32_t pixels, uint32_t *columns) {
+  for (; taps >= 4; taps -= 4, patch += 4, columns += 2 * pixels) {
+    uint32_t word = tinyopt_load_s8x4(patch);
+    columns[0] = tinyopt_sxtb16(word);
+    columns[pixels] = tinyopt_sxtb16_ror8(word);
+  }
+  if (taps > 0) {
+    uint32_t word = tinyopt_load_s8_tail(patch, taps);
+    columns[0] = tinyopt_sxtb16(word);
+    columns[pixels] = tinyopt_sxtb16_ror8(word);
+  }
+}
+
+void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t high) {
+  for (int32_t i = 0; i < count; ++i) {
+    output[i] = (int8_t)tinyopt_clamp(output[i], low, high);
+  }
+}
+
+#if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
+
+/* Registers: r0 columns, r1 stream, r2 weights of both channels, r3 those of the low one, r4 to r11 sums (low and high
+ * of each pixel), r12 and lr activations.
+ *
+ * The loop over taps is unrolled four groups deep. A number of groups that is no multiple of four enters it in the
+ * middle, with the pointers moved back accordingly; all its instructions are four bytes, so that the place is computed.
+ *
+ * Frame: 0 columns at the entry, 4 address of the entry, 8 bytes the stream is moved back, 12 end of the columns,
+ * 16 channels left, 20 output, 24 stride, 28 offset. */
+/* clang-format off */
+#define BEGIN(bytes_per_group, code_per_group) \
+  ".syntax unified\n" \
+  "push {r4-r11, lr}\n" \
+  "sub sp, sp, #36\n" \
+  "ldmia r0, {r3-r7}\n" \
+  "str r5, [sp, #16]\n" \
+  "strd r2, r6, [sp, #20]\n" \
+  "str r7, [sp, #28]\n" \
+  "mov r8, #" #bytes_per_group "\n" \
+  "mla r9, r8, r4, r3\n" \
+  "str r9, [sp, #12]\n" \
+  "rsb r4, r4, #0\n" \
+  "and r4, r4, #3\n" /* groups to skip */ \
+  "mls r3, r8, r4, r3\n" \
+  "mov r8, #" #code_per_group "\n" \
+  "adr.w r9, 2f\n" \
+  "mla r9, r8, r4, r9\n" \
+  "orr r9, r9, #1\n" \
+  "strd r3, r9, [sp, #0]\n" \
+  "lsl r4, r4, #3\n" \
+  "str r4, [sp, #8]\n" \
+  "1:\n" /* a pair of channels */ \
+  "ldr r0, [sp, #0]\n" \
+  "ldr r12, [sp, #4]\n" \
+  "ldr r3, [sp, #8]\n" \
+  "ldmia r1!, {r4, r5}\n" \
+  "sub r1, r1, r3\n"
+
+/* After the unrolled taps: next round, or fetch what requantization needs. */
+#define ROUND(bytes) \
+  "adds r0, r0, #" #bytes "\n" \
+  "ldr r2, [sp, #12]\n" \
+  "adds r1, r1, #32\n" \
+  "cmp r0, r2\n" \
+  "bne.w 2b\n" \
+  "ldmia r1!, {r2, r3, r12}\n" \
+  "ldr lr, [sp, #28]\n"
+
+#define REQUANTIZE(sum, multiplier) \
+  "smmulr " sum ", " sum ", " multiplier "\n" \
+  "add " sum ", " sum ", " sum ", asr #31\n" \
+  "asr " sum ", " sum ", r0\n" \
+  "add " sum ", " sum ", lr\n" \
+  "ssat " sum ", #8, " sum ", asr #1\n"
+#define LOW(sum) "lsl " sum ", " sum ", #1\n" REQUANTIZE(sum, "r2")
+#define HIGH(sum) "asr " sum ", " sum ", #7\n" REQUANTIZE(sum, "r3")
+
+#define OUTPUTS \
+  "ldr r3, [sp, #16]\n" \
+  "ldrd r0, r2, [sp, #20]\n" \
+  "subs r3, r3, #2\n"
+#define NEXT \
+  "adds r0, r0, #1\n" \
+  "str r3, [sp, #16]\n" \
+  "str r0, [sp, #20]\n" \
+  "cmp r3, #0\n" \
+  "bne.w 1b\n" \
+  "3:\n" \
+  "add sp, sp, #36\n" \
+  "pop {r4-r11, pc}\n"
+
+#define EIGHT(taps) ".balign 4\n" "2:\n" taps(0) taps(1) taps(2) taps(3) taps(4) taps(5) taps(6) taps(7)
+
+#define TAPS_4(i) \
+  "ldr.w r2, [r1, #" #i "*4]\n" \
+  "ldr.w r12, [r0, #" #i "*16]\n" \
+  "ldr.w lr, [r0, #" #i "*16+4]\n" \
+  "sxtb16 r3, r2\n" \
+  "smlad r4, r12, r3, r4\n" \
+  "smlad r5, r12, r2, r5\n" \
+  "smlad r6, lr, r3, r6\n" \
+  "smlad r7, lr, r2, r7\n" \
+  "ldr.w r12, [r0, #" #i "*16+8]\n" \
+  "ldr.w lr, [r0, #" #i "*16+12]\n" \
+  "smlad r8, r12, r3, r8\n" \
+  "smlad r9, r12, r2, r9\n" \
+  "smlad r10, lr, r3, r10\n" \
+  "smlad r11, lr, r2, r11\n"
+
+#define TAPS_2(i) \
+  "ldr.w r2, [r1, #" #i "*4]\n" \
+  "ldr.w r12, [r0, #" #i "*8]\n" \
+  "ldr.w lr, [r0, #" #i "*8+4]\n" \
+  "sxtb16 r3, r2\n" \
+  "smlad r4, r12, r3, r4\n" \
+  "smlad r5, r12, r2, r5\n" \
+  "smlad r6, lr, r3, r6\n" \
+  "smlad r7, lr, r2, r7\n"
+
+#define TAPS_1(i) \
+  "ldr.w r2, [r1, #" #i "*4]\n" \
+  "ldr.w r12, [r0, #" #i "*4]\n" \
+  "sxtb16 r3, r2\n" \
+  "smlad r4, r12, r3, r4\n" \
+  "smlad r5, r12, r2, r5\n"
+
+#define UNUSED __attribute__((unused))
+
+__attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
+                                            int8_t *output UNUSED) {
+  __asm__ volatile(
+      BEGIN(32, 112)
+      "mov r6, r4\n"
+      "mov r7, r5\n"
+      "mov r8, r4\n"
+      "mov r9, r5\n"
+      "mov r10, r4\n"
+      "mov r11, r5\n"
+      "bx r12\n"
+      EIGHT(TAPS_4)
+      ROUND(128)
+      "sub r5, r5, r4\n"
+      "sub r7, r7, r6\n"
+      "sub r9, r9, r8\n"
+      "sub r11, r11, r10\n"
+      "uxtb r0, r12\n"
+      LOW("r4") LOW("r6") LOW("r8") LOW("r10")
+      "lsr r0, r12, #16\n"
+      HIGH("r5") HIGH("r7") HIGH("r9") HIGH("r11")
+      OUTPUTS
+      "add r12, r0, r2, lsl #1\n"
+      "strb r4, [r0]\n"
+      "strb r6, [r0, r2]\n"
+      "strb r8, [r12]\n"
+      "strb r10, [r12, r2]\n"
+      "bmi 3f\n"
+      "adds r0, r0, #1\n"
+      "add r12, r12, #1\n"
+      "strb r5, [r0]\n"
+      "strb r7, [r0, r2]\n"
+      "strb r9, [r12]\n"
+      "strb r11, [r12, r2]\n"
+      NEXT);
+}
+
+__attribute__((naked)) void tinyopt_block_2(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
+                                            int8_t *output UNUSED) {
+  __asm__ volatile(
+      BEGIN(16, 64)
+      "mov r6, r4\n"
+      "mov r7, r5\n"
+      "bx r12\n"
+      EIGHT(TAPS_2)
+      ROUND(64)
+      "sub r5, r5, r4\n"
+      "sub r7, r7, r6\n"
+      "uxtb r0, r12\n"
+      LOW("r4") LOW("r6")
+      "lsr r0, r12, #16\n"
+      HIGH("r5") HIGH("r7")
+      OUTPUTS
+      "strb r4, [r0]\n"
+      "strb r6, [r0, r2]\n"
+      "bmi 3f\n"
+      "adds r0, r0, #1\n"
+      "strb r5, [r0]\n"
+      "strb r7, [r0, r2]\n"
+      NEXT);
+}
+
+__attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
+                                            int8_t *output UNUSED) {
+  __asm__ volatile(
+      BEGIN(8, 40)
+      "bx r12\n"
+      EIGHT(TAPS_1)
+      ROUND(32)
+      "sub r5, r5, r4\n"
+      "uxtb r0, r12\n"
+      LOW("r4")
+      "lsr r0, r12, #16\n"
+      HIGH("r5")
+      OUTPUTS
+      "strb r4, [r0]\n"
+      "bmi 3f\n"
+      "adds r0, r0, #1\n"
+      "strb r5, [r0]\n"
+      NEXT);
+}
+/* clang-format on */
+
+#else /* the same computation in C, for tests on other machines */
+
+static int8_t requantize(int32_t doubled, uint32_t multiplier, uint32_t shift, int32_t offset) {
+  int32_t value = (int32_t)(((int64_t)doubled * (int32_t)multiplier + ((int64_t)1 << 31)) >> 32);
+  value = ((value + (value >> 31)) >> shift) + offset;
+  return (int8_t)tinyopt_clamp(value >> 1, -128, 127);
+}
+
+static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
+  for (int32_t channel = 0; channel < block->channels; channel += 2) {
+    const uint32_t *weights = stream + 2;
+    const uint32_t *scales = weights + 2 * block->groups;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+      int32_t low = (int32_t)stream[0];
+      int32_t high = (int32_t)stream[1];
+      for (int32_t i = 0; i < 2 * block->groups; ++i) {
+        uint32_t x = block->columns[i * pixels + pixel];
+        low = tinyopt_smlad(x, tinyopt_sxtb16(weights[i]), low);
+        high = tinyopt_smlad(x, weights[i], high);
+      }
+      int8_t *out = output + pixel * block->stride + channel;
+      high = (int32_t)((uint32_t)high - (uint32_t)low);
+      out[0] = requantize((int32_t)((uint32_t)low << 1), scales[0], scales[2] & 255u, block->offset);
+      if (channel + 1 < block->channels) {
+        out[1] = requantize(high >> 7, scales[1], scales[2] >> 16, block->offset);
+      }
+    }
+    stream = scales + 3;
+  }
+}
+
+void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
+  compute_block(block, stream, output, 4);
+}
+
+void tinyopt_block_2(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
+  compute_block(block, stream, output, 2);
+}
+
+void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
+  compute_block(block, stream, output, 1);
+}
+
+#endif

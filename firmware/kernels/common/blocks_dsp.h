@@ -1,0 +1,45 @@
+/* Blocks of four, two or one pixels by all output channels: the inner part of packed int8 products on the Arm DSP
+ * extension.
+ *
+ * Weights come as a stream of 32-bit words in the order of consumption. A pair of output channels (low, high) is
+ *   bias of low; bias of low + 256 * bias of high, modulo 2^32;
+ *   per four taps k: two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high + weight of low;
+ *   multiplier of low; multiplier of high; shifts: right shift - 1 of low, of high in the upper half.
+ * Taps are padded with zero weights to a multiple of four. An odd last channel is the low one of a pair.
+ *
+ * Why: SMLAD on a half that holds both weights adds 256 * x * high + x * low. With the sum over low alone (SXTB16 gives
+ * its weights), the difference is 256 times the sum over high: one unpacking instruction serves both channels. It is
+ * exact while the sum over high, with its bias, stays below 2^23; the packing checks that for every possible input.
+ *
+ * Columns are the activations of a block, widened to pairs of halves: per four taps, taps (k, k+2) of every pixel, then
+ * taps (k+1, k+3) of every pixel.
+ *
+ * Requantization: SMMULR of twice the sum is the rounding doubling high multiply (the sum stays below 2^30); adding the
+ * sign, shifting, adding 2 * zero point + 1 and halving is the rounding shift right, ties away from zero.
+ */
+#ifndef TINYOPT_BLOCKS_DSP_H
+#define TINYOPT_BLOCKS_DSP_H
+
+#include <stdint.h>
+
+typedef struct {
+  const uint32_t *columns;
+  int32_t groups;   /* of four taps, at least 1 */
+  int32_t channels; /* output channels, at least 1 */
+  int32_t stride;   /* bytes from a pixel's outputs to the next pixel's */
+  int32_t offset;   /* 2 * output zero point + 1 */
+} tinyopt_block;
+
+/* Outputs saturate to int8. output: channel 0 of the block's first pixel. */
+void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+void tinyopt_block_2(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+
+/* Widen `taps` activations of one pixel of a block of `pixels`; `columns`: the pixel's first word. Reads exactly `taps`
+ * bytes; what is missing to a multiple of four becomes zero. */
+void tinyopt_block_widen(const int8_t *patch, int32_t taps, int32_t pixels, uint32_t *columns);
+
+/* Clamp `count` outputs after the fact, for activations narrower than int8. */
+void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t high);
+
+#endif

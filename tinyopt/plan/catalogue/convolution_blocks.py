@@ -1,0 +1,69 @@
+"""The register-blocked convolution of the Arm DSP extension: four pixels by two output channels."""
+
+from __future__ import annotations
+
+from tinyopt.execute.integer.convolution import output_multipliers
+from tinyopt.graph import Array, Graph, Operator, ops
+from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.blocks import fits_blocks, pack_stream
+from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.packing import folded_bias, output_limits
+
+
+def _parts(graph: Graph, operator: Operator) -> tuple[Array, Array, Array, Array]:
+    """Weights [channels, taps], folded bias, multipliers, shifts."""
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    weights = ins[1].value.reshape(ins[1].shape[0], -1)
+    return weights, folded_bias(ins, weights), *output_multipliers(ins[0], ins[1], y)
+
+
+def _accepts(graph: Graph, operator: Operator) -> bool:
+    a = operator.attributes
+    if not isinstance(a, ops.Conv2d) or a.groups != 1 or not is_int8(graph, operator):
+        return False
+    return fits_blocks(*_parts(graph, operator))
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.Conv2d)
+    x, w = ins[0], ins[1]
+    contiguous = contiguous_patches(graph, operator)
+    taps = w.size // w.shape[0]
+    parameters: dict[str, Value] = {
+        "weights": Constant(pack_stream(*_parts(graph, operator)), source=w.name),
+        **window_fields(a, x, y, (w.shape[1], w.shape[2])),
+        "output_channels": w.shape[0],
+        "groups": 1,
+        "contiguous": int(contiguous),
+        "input_zero_point": x.zero_point,
+        **output_limits(y, a.activation),
+    }
+    padded = -(-taps // 4) * 4
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), 8 * padded + (0 if contiguous else padded))
+
+
+def _cost(graph: Graph, operator: Operator) -> float:
+    """Fitted on the emulated M4: the loop over taps, the tail of every output, the gathering of patches."""
+    w, y = graph.ins(operator)[1], graph.outs(operator)[0]
+    depth = w.size // w.shape[0]
+    padded = -(-depth // 4) * 4
+    pixels = y.size // y.shape[3]
+    gather = 0.0 if contiguous_patches(graph, operator) else 1.0 * depth + 45 * w.shape[1]
+    return 1.07 * operator_macs(graph, operator) * padded / depth + 13 * y.size + pixels * (2.2 * padded + gather + 30)
+
+
+KERNELS = (
+    Kernel(
+        name="conv2d_s8_dsp_4x2",
+        family="conv2d_s8",
+        source="dsp_4x2.c",
+        accepts=_accepts,
+        lower=_lower,
+        cost=_cost,
+        requires=frozenset({"dsp"}),
+        needs=("blocks_dsp.h", "common.h", "dsp.h", "window.h"),
+        uses_scratch=True,
+    ),
+)
