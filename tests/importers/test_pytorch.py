@@ -168,13 +168,9 @@ FUNCTIONS: dict[str, Callable[[torch.Tensor], Any]] = {
 
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_function(name: str) -> None:
-    agrees(Function(FUNCTIONS[name]), IMAGE)
-
-
-@pytest.mark.parametrize("name", FUNCTIONS)
-def test_function_after_a_convolution(name: str) -> None:
-    """The same on a tensor that is stored channels-last."""
-    agrees(Function(lambda conv, x: FUNCTIONS[name](conv(x)), nn.Conv2d(6, 6, 1)), IMAGE)
+    """On a tensor in the model's order, and on one that a convolution stored channels-last."""
+    function = FUNCTIONS[name]
+    agrees(Function(lambda conv, x: (function(conv(x)), function(x)), nn.Conv2d(6, 6, 1)), IMAGE)
 
 
 @pytest.mark.parametrize("layers,both", [(1, False), (2, True)])

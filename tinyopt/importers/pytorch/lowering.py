@@ -73,9 +73,24 @@ def _short(target: Any) -> str:
 
 
 def _without_lowering(program: ExportedProgram) -> list[torch._ops.OpOverload]:
-    targets = {n.target for n in program.graph.nodes if n.op == "call_function"}
-    overloads = [t for t in targets if isinstance(t, torch._ops.OpOverload)]
-    return sorted((t for t in overloads if _short(t) not in OPERATORS and _short(t) not in _IGNORED), key=str)
+    """Operators that depend on an input and have no lowering; those on constants are evaluated by torch."""
+    signature = program.graph_signature
+    varying = {str(name) for name in (*signature.user_inputs, *_mutated(program))}
+    found: set[torch._ops.OpOverload] = set()
+    for node in program.graph.nodes:
+        if node.op != "call_function" or not any(n.name in varying for n in node.all_input_nodes):
+            continue
+        varying.add(node.name)
+        short = _short(node.target)
+        if isinstance(node.target, torch._ops.OpOverload) and short not in OPERATORS and short not in _IGNORED:
+            found.add(node.target)
+    return sorted(found, key=str)
+
+
+def _mutated(program: ExportedProgram) -> list[str]:
+    """Placeholders of buffers that the model changes."""
+    targets = set(program.graph_signature.buffers_to_mutate.values())
+    return [name for name, target in program.graph_signature.inputs_to_buffers.items() if target in targets]
 
 
 class _Lowering:
