@@ -1,0 +1,243 @@
+"""The measuring run: a data set through a board."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hil.cycles import CORES, InferenceCounts, plugin_option, read_counts
+from hil.emulators import start_emulator
+from hil.protocol import BlockClient, DeviceInfo, RunReply
+from hil.transports import SerialTransport
+from tinyopt.board import Board
+from tinyopt.build import Firmware
+from tinyopt.errors import DeviceError, ToolError
+
+Array = npt.NDArray[Any]
+Sample: TypeAlias = "Array | Sequence[Array] | Mapping[str, Array]"
+"""An array for a model with one input, else one array per input in the model's order (a mapping: in its own order)."""
+OutputType = tuple["np.dtype[Any]", tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an inference or a layer takes. None: the board cannot tell.
+
+    ``instructions``: executed. ``cycles``: of the core; estimated on emulated boards. ``nanoseconds``: by the clock of
+    the computer that the firmware runs on as a process.
+    """
+
+    instructions: int | None = None
+    cycles: int | None = None
+    nanoseconds: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What was seen on the board.
+
+    ``outputs``: per sample, one array per output. The costs are those of one inference, as it is shipped; those of
+    ``layers`` come from one more inference with a hook around every layer.
+    """
+
+    outputs: tuple[tuple[Array, ...], ...]
+    instructions: int | None
+    """Median over the samples."""
+    instructions_min: int | None
+    instructions_max: int | None
+    cycles: int | None
+    """Of the first sample."""
+    nanoseconds: int | None
+    """Median over the samples; only of the host."""
+    layers: tuple[Cost, ...]
+    stack_bytes: int | None
+    """High-water mark of one inference, below the caller of the model."""
+    device: DeviceInfo
+    seconds: float
+    """Wall time of the whole run."""
+    notes: tuple[str, ...] = ()
+
+
+def measure(
+    firmware: Firmware,
+    board: Board,
+    samples: Sequence[Sample],
+    *,
+    outputs: Sequence[OutputType] | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+    layers: bool = True,
+    cycles: bool = True,
+    reset_each: bool = False,
+    port: str | None = None,
+    timeout: float = 120.0,
+) -> Measurement:
+    """Run every sample on a board, in order, from the model's initial state.
+
+    ``outputs``: element type and shape of the outputs (without it they are arrays of bytes). ``layers``: measure every
+    layer, too. ``cycles``: estimate cycles with the cycle model, where the board is emulated and has one.
+    ``reset_each``: start every sample from the initial state. ``port``: serial port of a board that is hardware.
+    ``timeout``: seconds after which a device that says nothing is given up.
+
+    Raises:
+        DeviceError: the device is silent, crashes, or contradicts itself; samples that are not the model's.
+        ToolError: the emulator is missing.
+    """
+    started = time.monotonic()
+    data = [_to_bytes(sample) for sample in samples]
+    if not data:
+        raise DeviceError("there are no samples to run")
+    with _connected(firmware, board, port, timeout) as client:
+        info = client.info
+        _check_outputs(info, outputs)
+        replies = []
+        for index, sample in enumerate(data):
+            if index == 0 or reset_each:
+                client.reset()
+            replies.append(client.run(sample))
+            if on_progress:
+                on_progress(index + 1, len(data))
+        stack = _again(client, data[0], replies[0], stack=True).stack
+        profile: tuple[int, ...] = ()
+        if layers:
+            _again(client, data[0], replies[0], layers=True)
+            profile = client.layers()
+    exact: tuple[InferenceCounts, InferenceCounts] | None = None
+    notes: tuple[str, ...] = ()
+    if cycles:
+        exact, notes = _with_cycle_model(firmware, board, data[0], replies[0], timeout)
+    counted = [reply.count for reply in replies]
+    unit = _instruction_unit(board, info)
+    on_clock = unit is None and board.emulator is not None
+    medians = [_scaled(value, unit) for value in (statistics.median(counted), min(counted), max(counted))]
+    return Measurement(
+        outputs=tuple(_typed(reply, outputs) for reply in replies),
+        instructions=medians[0],
+        instructions_min=medians[1],
+        instructions_max=medians[2],
+        cycles=exact[0].total.cycles if exact else None,
+        nanoseconds=_nanoseconds(statistics.median(counted), info) if on_clock else None,
+        layers=_layer_costs(profile, exact, unit, info if on_clock else None),
+        stack_bytes=stack,
+        device=info,
+        seconds=time.monotonic() - started,
+        notes=notes,
+    )
+
+
+def _to_bytes(sample: Sample) -> list[bytes]:
+    if isinstance(sample, np.ndarray):
+        return [sample.tobytes()]
+    arrays = sample.values() if isinstance(sample, Mapping) else sample
+    return [np.asarray(array).tobytes() for array in arrays]
+
+
+@contextmanager
+def _connected(
+    firmware: Firmware, board: Board, port: str | None, timeout: float, plugin: str | None = None
+) -> Iterator[BlockClient]:
+    """A client of the started board."""
+    if board.emulator is not None and port is None:
+        with start_emulator(board, firmware.elf, plugin=plugin) as emulator:
+            client = BlockClient(emulator.transport, timeout=timeout)
+            client.wait_until_ready()
+            client.hello()
+            yield client
+        return
+    if port is None:
+        raise DeviceError(f"board '{board.name}' is hardware: say which serial port it is on")
+    transport = SerialTransport(port)
+    try:
+        client = BlockClient(transport, timeout=timeout)
+        client.find()
+        yield client
+    finally:
+        transport.close()
+
+
+def _check_outputs(info: DeviceInfo, outputs: Sequence[OutputType] | None) -> None:
+    if outputs is None:
+        return
+    wanted = tuple(int(dtype.itemsize * np.prod(shape, dtype=np.int64)) for dtype, shape in outputs)
+    if wanted != info.output_bytes:
+        raise DeviceError(f"the firmware has outputs of {info.output_bytes} bytes, the model of {wanted}")
+
+
+def _again(client: BlockClient, sample: Sequence[bytes], first: RunReply, **what: bool) -> RunReply:
+    """The first sample once more from the initial state; the outputs must be the same."""
+    client.reset()
+    reply = client.run(sample, **what)
+    if reply.outputs != first.outputs:
+        raise DeviceError(
+            "the device computes other outputs when it runs the same sample again: "
+            "the model reads memory that it has not written"
+        )
+    return reply
+
+
+def _with_cycle_model(
+    firmware: Firmware, board: Board, sample: Sequence[bytes], first: RunReply, timeout: float
+) -> tuple[tuple[InferenceCounts, InferenceCounts] | None, tuple[str, ...]]:
+    """Counts of the first sample: as it is shipped, and with hooks around the layers."""
+    emulator = board.emulator
+    if emulator is None or not emulator.marks or board.core not in CORES:
+        return None, ()
+    with tempfile.TemporaryDirectory(prefix="tinyopt-cycles-") as folder:
+        output = Path(folder) / "counts.jsonl"
+        try:
+            option = plugin_option(emulator.program, board.core, output)
+        except ToolError as error:
+            return None, (f"no cycle estimate: {error}",)
+        with _connected(firmware, board, None, timeout, option) as client:
+            _again(client, sample, first)
+            _again(client, sample, first, layers=True)
+        counts = read_counts(output)
+    if len(counts) != 2:
+        raise DeviceError(f"the cycle model saw {len(counts)} inferences where 2 were run")
+    return (counts[0], counts[1]), ()
+
+
+def _instruction_unit(board: Board, info: DeviceInfo) -> float | None:
+    """Instructions per step of the device's counter; None where it does not count them."""
+    if info.counts_instructions:
+        return 1.0
+    if board.emulator is None or board.emulator.program == "host":
+        return None
+    # The emulator's clock goes on by a fixed time per instruction, and the device counts a clock.
+    return 1e9 / (info.counter_hz * 2.0**board.emulator.icount_shift)
+
+
+def _scaled(count: float, unit: float | None) -> int | None:
+    return None if unit is None else round(count * unit)
+
+
+def _nanoseconds(count: float, info: DeviceInfo) -> int:
+    return round(count * 1e9 / info.counter_hz)
+
+
+def _layer_costs(
+    profile: Sequence[int],
+    exact: tuple[InferenceCounts, InferenceCounts] | None,
+    unit: float | None,
+    clock: DeviceInfo | None,
+) -> tuple[Cost, ...]:
+    if exact and len(exact[1].layers) == len(profile):
+        return tuple(Cost(layer.instructions, layer.cycles) for layer in exact[1].layers)
+    return tuple(Cost(_scaled(count, unit), None, _nanoseconds(count, clock) if clock else None) for count in profile)
+
+
+def _typed(reply: RunReply, outputs: Sequence[OutputType] | None) -> tuple[Array, ...]:
+    if outputs is None:
+        return tuple(np.frombuffer(data, np.uint8) for data in reply.outputs)
+    return tuple(
+        np.frombuffer(data, dtype.newbyteorder("<")).astype(dtype).reshape(shape)
+        for data, (dtype, shape) in zip(reply.outputs, outputs)
+    )
