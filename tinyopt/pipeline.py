@@ -99,7 +99,8 @@ def run_on_board(
         folder = project or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinyopt-"))) / "project"
         firmware = build(generate(plan, folder, harness=True))
         reference = reference_outputs(graph, samples, on_progress=steps.reference)
-        measurement = measure(firmware, board, list(samples), on_progress=steps.device)
+        types = [(t.dtype.numpy, t.shape) for t in (graph.tensors[name] for name in graph.outputs)]
+        measurement = measure(firmware, board, list(samples), outputs=types, on_progress=steps.device)
     comparison = compare(graph, measurement.outputs, reference, samples.labels)
     report = RunReport(
         model=model_name or graph.name,
@@ -125,7 +126,7 @@ def run_on_board(
         compiler=firmware.compiler,
         seconds=round(time.monotonic() - started, 3),
         layers=_layers(plan, measurement),
-        notes=tuple(line for line in graph.metadata.get("notes", "").splitlines() if line),
+        notes=(*(line for line in graph.metadata.get("notes", "").splitlines() if line), *measurement.notes),
     )
     return RunResult(report, plan, firmware, measurement, measurement.outputs, reference)
 

@@ -19,8 +19,8 @@ class Step(Protocol):
 
 
 def console() -> Console:
-    """Results."""
-    return Console(soft_wrap=not sys.stdout.isatty())
+    """Results. Where the output is no terminal, lines are not broken to fit one."""
+    return Console() if sys.stdout.isatty() else Console(width=200, soft_wrap=True)
 
 
 def errors() -> Console:

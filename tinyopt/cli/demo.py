@@ -54,7 +54,8 @@ def build_network() -> Any:
         def forward(self, x: Tensor) -> Tensor:
             y = self.norm1(self.depthwise(x)).relu()
             y = self.norm2(self.pointwise(y))
-            return (x + y).relu()
+            result: Tensor = (x + y).relu()
+            return result
 
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1, bias=False),
@@ -88,7 +89,7 @@ def train(images: Array, labels: Array, seed: int) -> Any:
     network.train()
     with progress(f"training on {len(x)} images") as step:
         for epoch in range(EPOCHS):
-            for indices in torch.randperm(len(x)).split(BATCH):
+            for indices in torch.split(torch.randperm(len(x)), BATCH):
                 optimizer.zero_grad()
                 loss_of(network(x[indices]), y[indices]).backward()
                 optimizer.step()

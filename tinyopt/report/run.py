@@ -119,10 +119,16 @@ def render(report: RunReport, *, layers: bool = True) -> RenderableType:
     return Group(*parts)
 
 
+def short_name(name: str, limit: int = 28) -> str:
+    """A layer's name as it fits a table: what TFLite joins by ``;`` is one layer, named by its first part's end."""
+    first = name.split(";")[0]
+    return first if len(first) <= limit else "…" + first[1 - limit :]
+
+
 def layer_table(report: RunReport) -> Table:
     """Per layer: kernel, MACs, weights, instructions, share of the total."""
     table = Table(title="per layer", title_justify="left")
-    for column, right in (
+    columns = (
         ("layer", False),
         ("operator", False),
         ("kernel", False),
@@ -131,13 +137,14 @@ def layer_table(report: RunReport) -> Table:
         ("instructions", True),
         ("cycles", True),
         ("share", True),
-    ):
-        table.add_column(column, justify="right" if right else "left", overflow="ellipsis", no_wrap=True)
+    )
+    for column, right in columns:
+        table.add_column(column, justify="right" if right else "left", no_wrap=True)
     counted = [layer.cycles if report.cycles is not None else layer.instructions for layer in report.layers]
     total = sum(value or 0 for value in counted)
     for layer, value in zip(report.layers, counted):
         table.add_row(
-            layer.name[-32:],
+            short_name(layer.name),
             layer.operator,
             layer.kernel,
             f"{layer.macs:,}" if layer.macs else "",
