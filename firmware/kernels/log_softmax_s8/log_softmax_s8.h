@@ -3,7 +3,7 @@
  * input int8 [rows][depth], output int8 [rows][depth], depth < 4096.
  *
  * With d = input - largest input of the row, in Q5: l = d - log(sum of exp(d)), rounded to output_bits fractional bits;
- * where d < least_difference or d would leave Q5, l is -255/16. Then
+ * where d < least_difference or d would leave Q5, l is -32. Then
  * output = clamp8(requantize(l, multiplier, shift) + output_zero_point). For an output scale of 1/16 and zero point
  * 127, output_bits is 4 and the requantization does nothing: this equals TensorFlow Lite Micro's LOG_SOFTMAX bit for
  * bit. For any other output, output_bits is 12.

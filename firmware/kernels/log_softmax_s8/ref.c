@@ -43,7 +43,7 @@ static int32_t largest_of(const int8_t *row, int32_t depth) {
 }
 
 void tinyopt_log_softmax_s8_ref(const tinyopt_log_softmax_s8 *op, const int8_t *input, int8_t *output) {
-  const int32_t lowest = -255 * (1 << (op->output_bits - 4));
+  const int32_t lowest = -32 * (1 << op->output_bits);
   for (int32_t row = 0; row < op->rows; ++row) {
     int32_t largest = largest_of(input, op->depth);
     int32_t sum = 0;

@@ -26,8 +26,8 @@ LOG_SOFTMAX_OUTPUT = Quantization.per_tensor(1 / 16, 127)
 _IDENTITY = (1 << 30, 1)
 MAX_DEPTH = 4095
 """Elements of a row: their exponentials sum up in 12 integer bits."""
-LOWEST_LOG = -255
-"""The log-softmax of everything too small to compute, in units of 1/16."""
+LOWEST_LOG = -32
+"""The log-softmax of everything that leaves Q5."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,6 @@ def log_softmax(
     inside = difference > np.maximum(p.least_difference - 1, least)
     q5 = multiply_by_quantized_multiplier(np.where(inside, difference, 0), *p.input)
     logarithm = rounding_shift_right(q5 - log_total, 26 - p.output_bits)
-    lowest = LOWEST_LOG << (p.output_bits - 4)
+    lowest = LOWEST_LOG << p.output_bits
     result = multiply_by_quantized_multiplier(np.where(inside, logarithm, lowest), *p.output)
     return [saturate(wrapped(result + y.zero_point), y.dtype)]
