@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from tinyopt.graph.graph import Graph, Operator
 
 _BIASED = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected)
-_MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d)
+_MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d, ops.Resize2d)
+_MOVED = "input and output must have the same quantization (insert a Quantize to change it)"
 
 
 def verify(graph: Graph) -> None:
@@ -98,14 +99,16 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
             extent = x.shape[attributes.axis]
             if inputs[1].data.size and not (inputs[1].data.min() >= 0 and inputs[1].data.max() < extent):
                 return f"an index is outside 0..{extent - 1}"
-        return None if x.dtype is y.dtype else f"input is {x.dtype.value} but output is {y.dtype.value}"
+        if x.dtype is not y.dtype:
+            return f"input is {x.dtype.value} but output is {y.dtype.value}"
+        return None if x.quantization == y.quantization else _MOVED
     if isinstance(attributes, (ops.Lstm, ops.Gru)):
         return _recurrent_problem(attributes, inputs, outputs)
     for tensor in (*inputs[1:], *outputs):
         if tensor.dtype is not x.dtype:
             return f"'{x.name}' is {x.dtype.value} but '{tensor.name}' is {tensor.dtype.value}"
     if isinstance(attributes, _MOVES) and x.quantization != y.quantization:
-        return "input and output must have the same quantization (insert a Quantize to change it)"
+        return _MOVED
     if any((t.quantization is None) != (x.quantization is None) for t in (*inputs[1:], *outputs)):
         return "either all tensors are quantized or none"
     return None

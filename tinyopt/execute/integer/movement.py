@@ -72,6 +72,8 @@ def pad_value(a: ops.Pad, tensor: Tensor) -> Array:
 
 @integer(ops.Pad)
 def pad(a: ops.Pad, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]) -> list[Array]:
+    if not a.before:  # numpy cannot pad a scalar by nothing
+        return [arrays[0]]
     widths = list(zip(a.before, a.after))
     if a.mode is ops.PadMode.CONSTANT:
         return [np.pad(arrays[0], widths, constant_values=pad_value(a, ins[0]))]
