@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyopt.errors import GraphError
 from tinyopt.graph import Graph, ops
 from tinyopt.optimise.evaluate import compute
 from tinyopt.optimise.rewriter import Rewriter
@@ -28,7 +29,10 @@ def fold_constants(graph: Graph) -> Graph:
             growth = sum(t.nbytes for t in outs) - sum(t.nbytes for t in ins)
             if growth > _GROWTH_LIMIT:
                 continue
-        results = compute(operator.attributes, ins, outs)
+        try:
+            results = compute(operator.attributes, ins, outs)
+        except GraphError:  # no executor has this operator for these types
+            continue
         if any(not np.isfinite(r).all() for r in results if r.dtype.kind == "f"):
             continue
         edit.substitute(operator)

@@ -40,6 +40,8 @@ def _is_exact(edit: Rewriter, a: ops.Pad, reader: ops.Attributes, pad: Operator)
     if not isinstance(reader, ops.MaxPool2d):
         return bool(pad_value(a, x) == (0 if x.quantization is None else x.zero_point))
     if x.dtype is DType.FLOAT32:
+        if a.value <= float(np.finfo(np.float32).min):
+            return True
         low, _ = value_bounds(edit, x)
         return low is not None and a.value <= low
     return int(pad_value(a, x)) == int(np.iinfo(x.dtype.numpy).min)

@@ -12,6 +12,7 @@ from itertools import product
 
 import numpy as np
 
+from tinyopt.errors import GraphError
 from tinyopt.execute.integer.arithmetic import INT32_MAX, INT32_MIN, clamp_limits
 from tinyopt.execute.integer.convolution import finish, fully_connected_multipliers, has_wide_sums, output_multipliers
 from tinyopt.graph import Array, DType, Graph, Operator, Tensor, ops
@@ -43,7 +44,11 @@ def channel_ranges(graph: Graph) -> dict[str, Interval]:
     for operator in graph.operators:
         if any(not t.shape for t in (*graph.ins(operator), *graph.outs(operator)) if not t.is_constant):
             continue
-        for tensor, interval in zip(graph.outs(operator), _output_ranges(graph, operator, ranges)):
+        try:
+            intervals = _output_ranges(graph, operator, ranges)
+        except GraphError:  # no executor has this operator for these types
+            continue
+        for tensor, interval in zip(graph.outs(operator), intervals):
             ranges[tensor.name] = interval
     return ranges
 
@@ -86,11 +91,18 @@ def _output_ranges(graph: Graph, operator: Operator, ranges: Mapping[str, Interv
         return _moved(graph, operator, ranges)
     if integers and isinstance(a, (ops.Unary, ops.Clip, ops.Quantize)) and has_few_values(x):
         return [_table(a, x, y, ranges[x.name])]
-    if integers and isinstance(a, _MONOTONE):
-        return [_at_corners(a, ins, y, ranges)]
-    if integers and isinstance(a, ops.Binary) and a.op in _EXTREME_AT_CORNERS:
+    monotone = isinstance(a, _MONOTONE) or (isinstance(a, ops.Binary) and a.op in _EXTREME_AT_CORNERS)
+    if integers and monotone and _keeps_order(ins, y):
         return [_at_corners(a, ins, y, ranges)]
     return [_constants_through(graph, operator, ranges)] if len(outs) == 1 else [_unknown(t) for t in outs]
+
+
+def _keeps_order(ins: Sequence[Tensor], y: Tensor) -> bool:
+    """Whether no intermediate of an int8 operator can wrap, which would break the order of its results."""
+    if any(t.dtype not in (DType.INT8, DType.UINT8) for t in (*ins, y)):
+        return False
+    scales = [t.scale for t in ins]
+    return max(*scales, float(np.prod(scales))) <= 1024 * y.scale
 
 
 def _moved(graph: Graph, operator: Operator, ranges: Mapping[str, Interval]) -> list[Interval]:

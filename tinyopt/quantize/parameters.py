@@ -1,0 +1,91 @@
+"""Scales, zero points and integer constants (Jacob et al. 2018; TensorFlow Lite's 8-bit quantization specification)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyopt.graph import Array, DType, Quantization
+
+WEIGHT_LIMIT = 127
+"""Weights use -127 … 127, so that negating them never overflows."""
+_ACCUMULATOR_LIMIT = float(1 << 30)
+"""Sums of products, and biases, stay below this; together they fit 32 bits."""
+_SMALLEST_SCALE = 2.0**-60
+"""Products of two scales stay far from the smallest float32."""
+
+
+def activation_quantization(low: float, high: float, *, least_scale: float = 0.0) -> Quantization:
+    """Asymmetric int8 parameters that cover [low, high] and represent zero exactly.
+
+    A range of zero width gets scale 1. ``least_scale``: the scale is at least this.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if high == low:
+        return Quantization.per_tensor(max(1.0, least_scale), 0)
+    scale = float(np.float32(max((high - low) / 255.0, least_scale, _SMALLEST_SCALE)))
+    zero_point = round(-128 - low / scale)
+    return Quantization.per_tensor(scale, min(max(zero_point, -128), 127))
+
+
+@dataclass(frozen=True, eq=False)
+class LayerConstants:
+    """``weights``: int8, symmetric. ``bias``: int32 at input scale * weight scale, or None."""
+
+    weights: Array
+    weight_quantization: Quantization
+    bias: Array | None
+    bias_quantization: Quantization | None
+
+
+def layer_constants(
+    weights: Array, bias: Array | None, axis: int, input_scale: float, *, per_channel: bool = True
+) -> LayerConstants:
+    """The integer weights and bias of a layer whose output channels are the axis ``axis`` of its weights.
+
+    A scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels without any
+    weight take the largest scale of the others, so that their bias keeps its precision.
+    """
+    rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
+    largest = np.abs(rows).max(1)
+    offsets = np.zeros(len(rows)) if bias is None else np.abs(bias.astype(np.float64))
+    if not per_channel:
+        largest = np.full(len(rows), largest.max())
+    largest = np.where(largest > 0, largest, largest.max() or 1.0)
+    scales = np.maximum.reduce(
+        [
+            largest / WEIGHT_LIMIT,
+            offsets / (input_scale * _ACCUMULATOR_LIMIT),
+            np.abs(rows).sum(1) * 255.0 / _ACCUMULATOR_LIMIT,
+            np.full(len(rows), _SMALLEST_SCALE),
+        ]
+    )
+    if per_channel:
+        quantization = Quantization.per_channel(scales, axis)
+    else:
+        quantization = Quantization.per_tensor(float(scales.max()))
+    used = np.asarray(quantization.scales, np.float64)
+    integers = np.clip(round_half_away(rows / used.reshape(-1, 1)), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
+    moved = np.moveaxis(weights, axis, 0).shape
+    restored = np.ascontiguousarray(np.moveaxis(integers.reshape(moved), 0, axis))
+    if bias is None:
+        return LayerConstants(restored, quantization, None, None)
+    bias_scales = input_scale * used
+    steps = round_half_away(bias.astype(np.float64) / bias_scales).astype(np.int32)
+    bias_quantization = (
+        Quantization.per_channel(bias_scales, 0) if per_channel else Quantization.per_tensor(float(bias_scales[0]))
+    )
+    return LayerConstants(restored, quantization, steps, bias_quantization)
+
+
+def tensor_constant(values: Array) -> tuple[Array, Quantization]:
+    """An int8 constant with a range of its own."""
+    quantization = activation_quantization(float(values.min()), float(values.max()))
+    return quantization.quantize(values, DType.INT8), quantization
+
+
+def round_half_away(values: Array) -> Array:
+    """To the nearest integer, halves away from zero."""
+    result: Array = np.sign(values) * np.floor(np.abs(values) + 0.5)
+    return result
