@@ -45,11 +45,13 @@ CASES = _all_cases()
 
 @cache
 def graphs(case: str) -> tuple[Graph, ...]:
-    """The examples of a case: the same ones in every run."""
+    """The examples of a case, the same ones in every run: the first ones drawn, and later ones that reach kernels
+    which those did not."""
     found: list[Graph] = []
+    reached: set[str] = set()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=6 * EXAMPLES,
         phases=[Phase.generate],
         derandomize=True,
         database=None,
@@ -58,7 +60,10 @@ def graphs(case: str) -> tuple[Graph, ...]:
     )
     @given(CASES[case])
     def collect(graph: Graph) -> None:
-        found.append(graph)
+        names = {kernel.name for operator in graph.operators for kernel in candidates(graph, operator, PORTABLE)}
+        if len(found) < EXAMPLES or names - reached:
+            found.append(graph)
+            reached.update(names)
 
     collect()
     return tuple(found)

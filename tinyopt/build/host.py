@@ -146,7 +146,9 @@ class HostBatch:
         built = _kernel_objects(objects, includes, flags)
         # The model files are data and calls: optimising them costs time and finds nothing.
         batch = self._folder / "batch.o"
-        _compiler_run(["-O0", *WARNINGS, "-fsanitize=address", *includes, f"-I{source}", "-c", str(main), "-o", str(batch)])
+        _compiler_run(
+            ["-O0", *WARNINGS, "-fsanitize=address", *includes, f"-I{source}", "-c", str(main), "-o", str(batch)]
+        )
         program = self._folder / "batch"
         _compiler_run([str(batch), *map(str, built), *SANITIZERS, "-o", str(program), "-lm"])
         return program
@@ -214,7 +216,7 @@ def _input_bytes(plan: Plan, inputs: Mapping[str, Array]) -> list[tuple[str, byt
         tensor = plan.graph.tensors[name]
         if name not in inputs:
             raise DataError(f"the model needs an input '{name}' ({tensor.dtype.value}{list(tensor.shape)})")
-        array = np.ascontiguousarray(inputs[name])
+        array = np.asarray(inputs[name])
         if tuple(array.shape) != tensor.shape or array.dtype != tensor.dtype.numpy:
             raise DataError(
                 f"input '{name}' must be {tensor.dtype.value}{list(tensor.shape)}, got {array.dtype}{list(array.shape)}"

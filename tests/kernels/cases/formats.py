@@ -17,8 +17,8 @@ def _quantize(draw: Draw) -> Graph:
 
 
 @st.composite
-def _requantize(draw: Draw) -> Graph:
-    x, y = draw(st.sampled_from(QUANTIZED)), draw(st.sampled_from(QUANTIZED))
+def _requantize(draw: Draw, x: DType) -> Graph:
+    y = draw(st.sampled_from(QUANTIZED))
     source = draw(quantizations(x))
     target = source if x is y and draw(st.booleans()) else draw(quantizations(y))
     return single(ops.Quantize(), [(draw(shapes()), source)], x, target, output_dtype=y)
@@ -38,7 +38,7 @@ def _cast(draw: Draw) -> Graph:
 
 CASES: dict[str, st.SearchStrategy[Graph]] = {
     "quantize": _quantize(),
-    "requantize": _requantize(),
+    **{f"requantize_{x.value}": _requantize(x) for x in QUANTIZED},
     "dequantize": _dequantize(),
     "cast": _cast(),
 }
