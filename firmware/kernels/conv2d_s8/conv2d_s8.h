@@ -10,7 +10,8 @@
  * minus input_zero_point times the sum of the channel's weights, so that no kernel subtracts the zero point.
  * This equals TensorFlow Lite Micro's reference kernel bit for bit.
  *
- * Pointers need no alignment beyond their element type. Input and output must not overlap. scratch: see each kernel.
+ * Pointers need no alignment beyond their element type. Input and output must not overlap, unless a kernel says so.
+ * scratch: see each kernel.
  */
 #ifndef TINYOPT_CONV2D_S8_H
 #define TINYOPT_CONV2D_S8_H
@@ -106,7 +107,9 @@ void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int
 
 /* Arm DSP extension, four pixels by two output channels at a time; groups must be 1. weights: the stream of words of
  * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read).
- * scratch: 8 bytes per tap, taps rounded up to a multiple of four, and a patch in bytes unless contiguous. */
+ * scratch: 8 bytes per tap, taps rounded up to a multiple of four, and a patch in bytes unless contiguous. In place: a
+ * 1x1 convolution of stride 1 without padding may have its output begin where its input begins, if it has no more
+ * channels. */
 void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 #endif

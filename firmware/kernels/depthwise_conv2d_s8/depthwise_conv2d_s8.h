@@ -49,4 +49,19 @@ void tinyopt_depthwise_conv2d_s8_ref(const tinyopt_depthwise_conv2d_s8 *op, cons
 /* Arm DSP extension; multiplier must be 1. weights: [kernel_height][kernel_width][input_channels]. */
 void tinyopt_depthwise_conv2d_s8_dsp(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output);
 
+/* Whether the 3x3 kernel runs along columns instead of rows: where they are longer, and a column of outputs lies where
+ * the column of inputs lay, so that it works in place. */
+static inline bool tinyopt_depthwise_conv2d_s8_turned(const tinyopt_depthwise_conv2d_s8 *op) {
+  return op->input_height > op->input_width && op->output_width == op->input_width;
+}
+
+/* Arm DSP extension: 3x3, dilation 1, multiplier 1, strides both 1 or both 2, at most two rows and columns of padding.
+ * weights: [input_channels][3][3], turned (columns first) when the function above says so; bias: input zero point
+ * folded in; every sum, doubled, fits 32 bits, and every shift is to the right. In place: the output may begin where
+ * the input begins when it is no larger in either direction. scratch: 12 * ((n + 1) / 2 * stride + 1) bytes, n: outputs
+ * of a line.
+ */
+void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                         void *scratch);
+
 #endif

@@ -41,7 +41,11 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         **output_limits(y, a.activation),
     }
     padded = -(-taps // 4) * 4
-    return Call(kernel, operator, parameters, (x.name,), (y.name,), 8 * padded + (0 if contiguous else padded))
+    scratch = 8 * padded + (0 if contiguous else padded)
+    # A block of pixels is read before any of its outputs is written; they lie in the same place, or before it.
+    pointwise = taps == x.shape[3] and a.stride == (1, 1) and contiguous
+    in_place = ((0, 0),) if pointwise and y.shape[3] <= x.shape[3] else ()
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
 
 
 def _cost(graph: Graph, operator: Operator) -> float:
