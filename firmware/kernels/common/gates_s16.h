@@ -50,19 +50,27 @@ static inline int32_t tinyopt_gate_table(const uint16_t *table, int32_t magnitud
   return (low << bits) + (magnitude & ((1 << bits) - 1)) * (table[index + 1] - low);
 }
 
-/* value: int16 with scale 2^-12. */
-static inline int32_t tinyopt_logistic_s16(const uint16_t *table, int32_t value) {
-  const int32_t scaled = value * 3;
+/* scaled: with scale 1 / (3 * 2^12), the table's own. */
+static inline int32_t tinyopt_logistic_scaled(const uint16_t *table, int32_t scaled) {
   const int32_t result = tinyopt_gate_table(table, scaled < 0 ? -scaled : scaled, 9, 0x7fff << 10);
   return (scaled >= 0 ? result + (1 << 9) : (1 << 25) - result + (1 << 9) - 1) >> 10;
+}
+
+/* value: int16 with scale 2^-12. */
+static inline int32_t tinyopt_logistic_s16(const uint16_t *table, int32_t value) {
+  return tinyopt_logistic_scaled(table, value * 3);
+}
+
+/* scaled: with scale 1 / (3 * 2^12), the table's own. */
+static inline int32_t tinyopt_tanh_scaled(const uint16_t *table, int32_t scaled) {
+  const int32_t result = tinyopt_gate_table(table, scaled < 0 ? -scaled : scaled, 8, 0xffff << 8);
+  return (scaled >= 0 ? result - (1 << 23) + (1 << 7) : (1 << 23) - result + (1 << 7) - 1) >> 8;
 }
 
 /* value: int16 with scale 2^(shift - 12), -8 <= shift <= 14. */
 static inline int32_t tinyopt_tanh_s16(const uint16_t *table, int32_t value, int shift) {
   const int32_t tripled = value * 3;
-  const int32_t scaled = shift >= 0 ? tripled * (1 << shift) : (tripled + (1 << (-shift - 1))) >> -shift;
-  const int32_t result = tinyopt_gate_table(table, scaled < 0 ? -scaled : scaled, 8, 0xffff << 8);
-  return (scaled >= 0 ? result - (1 << 23) + (1 << 7) : (1 << 23) - result + (1 << 7) - 1) >> 8;
+  return tinyopt_tanh_scaled(table, shift >= 0 ? tripled * (1 << shift) : (tripled + (1 << (-shift - 1))) >> -shift);
 }
 
 #endif

@@ -44,7 +44,11 @@ def _interpolate(magnitude: Array, bits: int, saturated: int) -> Array:
 
 def logistic_s16(values: Array) -> Array:
     """int values with scale 2**-12 (int16 range) → Q0.15, int64 [same shape] in [0, 32767]."""
-    scaled = values.astype(np.int64) * 3
+    return logistic_of_scaled(values.astype(np.int64) * 3)
+
+
+def logistic_of_scaled(scaled: Array) -> Array:
+    """The same of values with scale 1 / (3 * 2**12), the table's own."""
     result = _interpolate(np.abs(scaled), 9, 0x7FFF << 10)
     return np.where(scaled >= 0, result + (1 << 9), (1 << 25) - result + (1 << 9) - 1) >> 10
 
@@ -54,6 +58,11 @@ def tanh_s16(values: Array, exponent: int) -> Array:
     shift = exponent - GATE_EXPONENT
     wide = values.astype(np.int64) * 3
     scaled = wide << shift if shift >= 0 else wide + (1 << -shift - 1) >> -shift
+    return tanh_of_scaled(scaled)
+
+
+def tanh_of_scaled(scaled: Array) -> Array:
+    """The same of values with scale 1 / (3 * 2**12), the table's own."""
     result = _interpolate(np.abs(scaled), 8, 0xFFFF << 8)
     half, rounding = 1 << 23, 1 << 7
     return np.where(scaled >= 0, result - half + rounding, -result + half + rounding - 1) >> 8
