@@ -28,6 +28,20 @@ def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
 
     Shapes as in ``fits_blocks``, which must hold.
     """
+    head, words, tail = _pair_words(weights, bias, multipliers, shifts)
+    return _as_bytes(np.concatenate([head, words, tail], axis=1))
+
+
+def pack_stream_of_eight(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:
+    """The stream of ``fully_connected_s8/dsp_8.c``: four pairs interleaved. Channels must be a multiple of eight, taps
+    of four; shapes as in ``fits_blocks``, which must hold."""
+    head, words, tail = (part.reshape(-1, 4, part.shape[1]) for part in _pair_words(weights, bias, multipliers, shifts))
+    blocks = [part.reshape(len(part), -1) for part in (head, words.swapaxes(1, 2), tail)]
+    return _as_bytes(np.concatenate(blocks, axis=1))
+
+
+def _pair_words(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> tuple[Array, Array, Array]:
+    """Per pair of channels: two words of bias, two words per four taps, three words of requantization; int64."""
     channels, taps = weights.shape
     pairs, groups = -(-channels // 2), -(-taps // 4)
     padded = np.zeros((2 * pairs, 4 * groups), np.int64)
@@ -42,5 +56,9 @@ def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
     words = halves[:, :, 0, :] | halves[:, :, 1, :] << 16  # (0, 2), (1, 3)
     head = np.stack([biases[:, 0], biases[:, 0] + 256 * biases[:, 1]], axis=1)
     tail = np.concatenate([scales, (rights[:, 0] | rights[:, 1] << 16)[:, None]], axis=1)
-    stream = np.concatenate([head, words.reshape(pairs, 2 * groups), tail], axis=1) & 0xFFFFFFFF
-    return stream.astype("<u4").reshape(-1).view(np.int8)
+    return head, words.reshape(pairs, 2 * groups), tail
+
+
+def _as_bytes(words: Array) -> Array:
+    result: Array = (words & 0xFFFFFFFF).astype("<u4").reshape(-1).view(np.int8)
+    return result

@@ -36,4 +36,9 @@ void tinyopt_fully_connected_s8_ref(const tinyopt_fully_connected_s8 *op, const 
  * to three outputs behind them; every row is padded with zeros to a multiple of four. */
 void tinyopt_fully_connected_s8_dsp(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension, eight outputs at a time: input_size a multiple of four, output_size of eight. weights: the stream
+ * of words described in dsp_8.c, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are
+ * not read). */
+void tinyopt_fully_connected_s8_dsp_8(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
+
 #endif
