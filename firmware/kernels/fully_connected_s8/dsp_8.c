@@ -24,8 +24,8 @@ typedef struct {
   "smlad " low ", r2, lr, " low "\n" \
   "smlad " high ", r2, " weights ", " high "\n"
 
-#define TAPS(unpack, at) \
-  "ldr.w r2, [r0]\n" \
+#define TAPS(input, unpack, at) \
+  "ldr.w r2, [r0, #" #input "]\n" \
   "ldr.w r3, [r1, #" #at "]\n" \
   "ldr.w r12, [r1, #" #at "+4]\n" \
   unpack \
@@ -66,15 +66,24 @@ __attribute__((naked, noinline)) static void multiply_row(const row_t *row __att
       "str r2, [sp, #16]\n"
       "1:\n"
       "ldmia r1!, {r4-r11}\n"
+      "ldr r2, [sp, #4]\n"
       "ldr r0, [sp, #0]\n"
-      "b 2f\n"
+      "sub r2, r2, r0\n"
+      "lsls r2, r2, #29\n" /* negative when the size is 8 k + 4: enter in the middle */
+      "bpl 2f\n"
+      "subs r0, r0, #4\n"
+      "subs r1, r1, #32\n"
+      "b 3f\n"
       ".balign 4\n"
       "2:\n"
-      TAPS("sxtb16 r2, r2\n", 0)
-      TAPS("sxtb16 r2, r2, ror #8\n", 16)
-      "adds r0, r0, #4\n"
+      TAPS(0, "sxtb16 r2, r2\n", 0)
+      TAPS(0, "sxtb16 r2, r2, ror #8\n", 16)
+      "3:\n"
+      TAPS(4, "sxtb16 r2, r2\n", 32)
+      TAPS(4, "sxtb16 r2, r2, ror #8\n", 48)
+      "adds r0, r0, #8\n"
       "ldr r2, [sp, #4]\n"
-      "adds r1, r1, #32\n"
+      "adds r1, r1, #64\n"
       "cmp r0, r2\n"
       "bne.w 2b\n"
       "ldr lr, [sp, #12]\n"
