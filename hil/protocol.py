@@ -129,17 +129,19 @@ class BlockClient:
     def info(self) -> DeviceInfo:
         return self._info or self.hello()
 
-    def run(self, inputs: Sequence[bytes], *, layers: bool = False, stack: bool = False) -> RunReply:
-        """One inference. ``inputs``: the bytes of every input. ``layers``: time every layer (see ``layers()``).
+    def run(self, inputs: Sequence[bytes] | None, *, layers: bool = False, stack: bool = False) -> RunReply:
+        """One inference. ``inputs``: the bytes of every input; None repeats those of the run before (only where the
+        device keeps them). ``layers``: time every layer (see ``layers()``). ``stack``: see how deep the stack gets.
 
         Raises:
             DeviceError: sizes that are not the model's, no answer, or a fault of the firmware.
         """
-        sizes = tuple(len(data) for data in inputs)
-        if sizes != self.info.input_bytes:
-            raise DeviceError(f"the firmware takes inputs of {self.info.input_bytes} bytes, not {sizes}")
+        if inputs is not None:
+            sizes = tuple(len(data) for data in inputs)
+            if sizes != self.info.input_bytes:
+                raise DeviceError(f"the firmware takes inputs of {self.info.input_bytes} bytes, not {sizes}")
         flags = (frames.RUN_LAYERS if layers else 0) | (frames.RUN_STACK if stack else 0)
-        payload = self._request(frames.RUN, bytes([flags]) + b"".join(inputs))
+        payload = self._request(frames.RUN, bytes([flags]) + b"".join(inputs or ()))
         if len(payload) != 8 + sum(self.info.output_bytes):
             raise DeviceError(f"the device answered an inference with {len(payload)} bytes")
         count, used = struct.unpack_from("<II", payload)

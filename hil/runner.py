@@ -98,22 +98,24 @@ def measure(
     with _connected(firmware, board, port, timeout) as client:
         info = client.info
         _check_outputs(info, outputs)
-        replies = []
-        for index, sample in enumerate(data):
-            if index == 0 or reset_each:
-                client.reset()
-            replies.append(client.run(sample))
-            if on_progress:
-                on_progress(index + 1, len(data))
-        stack = _again(client, data[0], replies[0], stack=True).stack
+        first = client.run(data[0])
+        stack = _again(client, data[0], first, stack=True).stack
         profile: tuple[int, ...] = ()
         if layers:
-            _again(client, data[0], replies[0], layers=True)
+            _again(client, data[0], first, layers=True)
             profile = client.layers()
+        replies = [_again(client, data[0], first)]
+        for index, sample in enumerate(data):
+            if index:
+                if reset_each:
+                    client.reset()
+                replies.append(client.run(sample))
+            if on_progress:
+                on_progress(index + 1, len(data))
     exact: tuple[InferenceCounts, InferenceCounts] | None = None
     notes: tuple[str, ...] = ()
     if cycles:
-        exact, notes = _with_cycle_model(firmware, board, data[0], replies[0], timeout)
+        exact, notes = _with_cycle_model(firmware, board, data[0], first, timeout)
     counted = [reply.count for reply in replies]
     unit = _instruction_unit(board, info)
     on_clock = unit is None and board.emulator is not None
@@ -172,9 +174,9 @@ def _check_outputs(info: DeviceInfo, outputs: Sequence[OutputType] | None) -> No
 
 
 def _again(client: BlockClient, sample: Sequence[bytes], first: RunReply, **what: bool) -> RunReply:
-    """The first sample once more from the initial state; the outputs must be the same."""
+    """The sample of the last run once more, from the initial state; the outputs must be the same."""
     client.reset()
-    reply = client.run(sample, **what)
+    reply = client.run(None if client.info.keeps_input else sample, **what)
     if reply.outputs != first.outputs:
         raise DeviceError(
             "the device computes other outputs when it runs the same sample again: "
@@ -197,7 +199,8 @@ def _with_cycle_model(
         except ToolError as error:
             return None, (f"no cycle estimate: {error}",)
         with _connected(firmware, board, None, timeout, option) as client:
-            _again(client, sample, first)
+            if client.run(sample).outputs != first.outputs:
+                raise DeviceError("the device computes other outputs when it is started again")
             _again(client, sample, first, layers=True)
         counts = read_counts(output)
     if len(counts) != 2:

@@ -11,6 +11,7 @@ typedef struct {
 } header;
 
 static uint32_t crc;
+static bool input_is_kept;
 
 static int get(void) {
   int byte = port_getc();
@@ -93,8 +94,12 @@ static void reply_layers(const header *request) {
   end_reply();
 }
 
-static uint32_t expected_length(uint8_t type) {
-  return type == BLOCK_RUN ? 1 + MODEL_INPUT_BYTES : 0;
+/* A run brings its input, or has none and takes the one that is kept from before. */
+static bool has_right_length(const header *request) {
+  if (request->type != BLOCK_RUN) {
+    return request->length == 0;
+  }
+  return request->length == 1 + MODEL_INPUT_BYTES || (request->length == 1 && input_is_kept);
 }
 
 static void answer(const header *request, uint8_t flags) {
@@ -137,9 +142,12 @@ bool block_frame(void) {
     reply_error(&request, BLOCK_BAD_CHECK);
     return true;
   }
-  /* The input is stored as it comes in. When the check fails it is garbage, but so would be the one before it: every
-   * run brings its own. */
-  bool fits = request.length == expected_length(request.type);
+  /* The input is stored as it comes in: it counts once the check is right. */
+  bool fits = has_right_length(&request);
+  bool has_input = fits && request.length > 1;
+  if (has_input) {
+    input_is_kept = false;
+  }
   uint8_t flags = 0;
   for (uint32_t i = 0; i < request.length; ++i) {
     int byte = get();
@@ -166,6 +174,7 @@ bool block_frame(void) {
   } else if (!fits) {
     reply_error(&request, BLOCK_BAD_LENGTH);
   } else {
+    input_is_kept = TINYOPT_KEEP_INPUT && (input_is_kept || has_input);
     answer(&request, flags);
   }
   return true;

@@ -14,9 +14,11 @@
  *
  *   request         payload                     reply payload
  *   BLOCK_HELLO     -                           see block.c: version, counter, sizes, name
- *   BLOCK_RUN       flags (8 bits), inputs      count (32), stack (32), outputs
+ *   BLOCK_RUN       flags (8 bits), inputs *    count (32), stack (32), outputs
  *   BLOCK_RESET     -                           -
  *   BLOCK_LAYERS    -                           one 32-bit count per layer, from the last run with BLOCK_RUN_LAYERS
+ *
+ *   * or nothing, to run the inputs of the run before again, where the firmware keeps them
  *
  * A reply has the type of its request plus BLOCK_REPLY; BLOCK_ERROR carries one byte, the reason. A device never
  * speaks first. A host that lost track sends zero bytes until the device must have left its frame, then a new request.
