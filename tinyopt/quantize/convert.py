@@ -93,6 +93,11 @@ class _Converter:
         self._add(Tensor(name, tensor.shape, wanted.dtype, None, wanted.quantization))
         self.integer[source] = name
 
+    def _quantization(self, name: str) -> Quantization:
+        quantization = self.tensors[name].quantization
+        assert quantization is not None
+        return quantization
+
     def _as_float(self, name: str) -> str:
         """The float32 (or index) form of a tensor of the source graph."""
         tensor = self.graph.tensors[name]
@@ -221,8 +226,9 @@ class _Converter:
             ins[1].value,
             ins[2].value if len(ins) > 2 else None,
             axis,
-            self.tensors[x].scale,
+            self._quantization(x),
             per_channel=self.per_channel,
+            output_scale=self.formats[operator.outputs[0]].quantization.scale,
         )
         names = [x, self._constant(ins[1].name, constants.weights, constants.weight_quantization)]
         if constants.bias is not None:
@@ -234,13 +240,12 @@ class _Converter:
         biases = rest[: 1 if isinstance(a, ops.Lstm) else 2]
         initial = rest[len(biases) :]
         names = [self._input(operator, 0)]
-        y_scale = self.formats[operator.outputs[0]].quantization.scale
-        scales = (self.tensors[names[0]].scale, y_scale)
+        sources = (self._quantization(names[0]), self.formats[operator.outputs[0]].quantization)
         pairs = ((weights, biases[0]), (recurrent, biases[1] if len(biases) > 1 else None))
         matrices, vectors = [], []
-        for scale, (matrix, bias) in zip(scales, pairs):
+        for source, (matrix, bias) in zip(sources, pairs):
             c = layer_constants(
-                matrix.value, None if bias is None else bias.value, 0, scale, per_channel=self.per_channel
+                matrix.value, None if bias is None else bias.value, 0, source, per_channel=self.per_channel
             )
             matrices.append(self._constant(matrix.name, c.weights, c.weight_quantization))
             if bias is not None and c.bias is not None:

@@ -12,6 +12,8 @@ WEIGHT_LIMIT = 127
 """Weights use -127 … 127, so that negating them never overflows."""
 _ACCUMULATOR_LIMIT = float(1 << 30)
 """Sums of products, and biases, stay below this; together they fit 32 bits."""
+NEGLIGIBLE = 1e-3
+"""Of an output step: the least that the weights of a channel must be able to change."""
 _SMALLEST_SCALE = 2.0**-60
 """Products of two scales stay far from the smallest float32."""
 
@@ -40,14 +42,25 @@ class LayerConstants:
 
 
 def layer_constants(
-    weights: Array, bias: Array | None, axis: int, input_scale: float, *, per_channel: bool = True
+    weights: Array,
+    bias: Array | None,
+    axis: int,
+    x: Quantization,
+    *,
+    per_channel: bool = True,
+    output_scale: float = 0.0,
 ) -> LayerConstants:
     """The integer weights and bias of a layer whose output channels are the axis ``axis`` of its weights.
 
-    A scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels without any
-    weight take the largest scale of the others, so that their bias keeps its precision.
+    ``x``: the quantization of the layer's int8 input. A scale is raised where the bias or the sum of all products
+    would otherwise leave 32 bits. Channels whose weights cannot move the output by a thousandth of ``output_scale``
+    get weights of zero, as trained networks have them that were regularised to death; channels without any weight
+    take the largest scale of the others, so that their bias keeps its precision.
     """
+    input_scale = x.scale
     rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
+    reach = input_scale * max(127 - x.zero_point, x.zero_point + 128)
+    rows = np.where(np.abs(rows).sum(1, keepdims=True) * reach < output_scale * NEGLIGIBLE, 0.0, rows)
     largest = np.abs(rows).max(1)
     offsets = np.zeros(len(rows)) if bias is None else np.abs(bias.astype(np.float64))
     if not per_channel:
