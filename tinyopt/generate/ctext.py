@@ -104,9 +104,8 @@ def initialiser(fields: Mapping[str, Value], name_of: Callable[[Constant], str])
         if len(text) <= COLUMNS or not isinstance(value, tuple):
             lines.append(text)
             continue
-        lines += [f"    .{field} =", "        {"]
-        lines += [f"            {_value(item, name_of)}," for item in value]
-        lines.append("        },")
+        items = [f"        {_value(item, name_of)}," for item in value]
+        lines += ["    // clang-format off", f"    .{field} = {{", *items, "    },", "    // clang-format on"]
     return lines
 
 
@@ -142,9 +141,11 @@ def call(function: str, arguments: Sequence[str]) -> list[str]:
     return [*lines, line if arguments else line + ");"]
 
 
-def pointer_array(declaration: str, items: Sequence[str]) -> list[str]:
-    """The lines of ``declaration = {items};``, indented by two."""
+def pointer_array(declaration: str, items: Sequence[str], notes: Sequence[str]) -> list[str]:
+    """The lines of ``declaration = {items};``, indented by two; a long one has a line and a note for each item."""
     text = f"  {declaration} = {{{', '.join(items)}}};"
     if len(text) <= COLUMNS:
         return [text]
-    return [f"  {declaration} = {{", *(f"      {item}," for item in items), "  };"]
+    width = max(map(len, items)) + 1
+    lines = [f"      {item + ',':<{width}} // {note}" for item, note in zip(items, notes)]
+    return [f"  {declaration} = {{", *lines, "  };"]

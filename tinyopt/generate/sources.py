@@ -173,8 +173,9 @@ def _layer(plan: Plan, index: int, call: Call, name_of: NameOf) -> Layer:
     lines = []
     if kernel.pointer_arrays:
         count = len(call.inputs)
-        lines += ctext.pointer_array(f"const void *const inputs_{index}[]", operands[:count])
-        lines += ctext.pointer_array(f"void *const outputs_{index}[]", operands[count:])
+        notes = [ctext.comment_text(name, 60) for name in (*call.inputs, *call.outputs)]
+        lines += ctext.pointer_array(f"const void *const inputs_{index}[]", operands[:count], notes[:count])
+        lines += ctext.pointer_array(f"void *const outputs_{index}[]", operands[count:], notes[count:])
         operands = [f"inputs_{index}", f"outputs_{index}"]
     if kernel.uses_scratch:
         scratch = plan.scratch_offset(index)
