@@ -1,4 +1,4 @@
-"""Every int8 operator of this part equals TensorFlow Lite Micro byte for byte, on every case that it accepts."""
+"""Every int8 and int16 operator here equals TensorFlow Lite Micro byte for byte, on every case that it accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _CASES = {
     name: strategy
     for module in (elementwise, pooling, reduction, softmax, formats)
     for name, strategy in module.CASES.items()
-    if (name.endswith("_s8") and name not in _OURS) or (module is formats and name != "cast")
+    if (name.endswith(("_s8", "_s16")) and name not in _OURS) or (module is formats and name != "cast")
 }
 
 _F32, _S8, _U8, _S16, _S32 = DType.FLOAT32, DType.INT8, DType.UINT8, DType.INT16, DType.INT32
@@ -55,7 +55,7 @@ def _same_contract(graph: Graph) -> bool:
     if isinstance(a, ops.Clip):
         return a.clamp == ops.RELU or (a.clamp == ops.RELU6 and same and _six_fits(x))
     if isinstance(a, ops.Softmax):
-        return y.scale == 1 / 256 and y.zero_point == -128
+        return x.dtype is DType.INT16 or (y.scale == 1 / 256 and y.zero_point == -128)
     if isinstance(a, ops.LogSoftmax):
         return y.scale == 1 / 16 and y.zero_point == 127
     if isinstance(a, (ops.Quantize, ops.Dequantize)):
@@ -66,14 +66,14 @@ def _same_contract(graph: Graph) -> bool:
 
 
 def _six_fits(x) -> bool:  # type: ignore[no-untyped-def]
-    return x.zero_point + round(6 / x.scale) <= 127
+    return x.zero_point + round(6 / x.scale) <= x.dtype.limits[1]
 
 
 def _unary_in_tflm(a: ops.Unary, x, y) -> bool:  # type: ignore[no-untyped-def]
     if a.op is ops.UnaryKind.LOGISTIC:
-        return y.zero_point == -128 and y.scale == 1 / 256
+        return x.dtype is DType.INT16 or (y.zero_point == -128 and y.scale == 1 / 256)
     if a.op is ops.UnaryKind.TANH:
-        return y.zero_point == 0 and y.scale == 1 / 128
+        return x.dtype is DType.INT16 or (y.zero_point == 0 and y.scale == 1 / 128)
     if a.op is ops.UnaryKind.ELU:
         return a.alpha == 1.0
     if a.op is ops.UnaryKind.HARD_SWISH:

@@ -39,7 +39,8 @@ def binary(draw: Draw, op: ops.BinaryKind, dtype: DType) -> Graph:
     a, b = draw(broadcast_pairs())
     first, second = draw(quantizations(dtype)), draw(quantizations(dtype))
     output = draw(quantizations(dtype))
-    if op in (ops.BinaryKind.MINIMUM, ops.BinaryKind.MAXIMUM) and draw(st.booleans()):
+    extreme = op in (ops.BinaryKind.MINIMUM, ops.BinaryKind.MAXIMUM)
+    if extreme and (dtype is DType.INT16 or draw(st.booleans())):
         second = output = first
     operands: list[tuple[Shape | np.ndarray, Quantization | None]] = [(a, first), (b, second)]
     constant = draw(st.sampled_from((None, None, 1, 1, 0)))
@@ -61,6 +62,9 @@ def unary(draw: Draw, op: ops.UnaryKind, dtype: DType) -> Graph:
         y = Quantization.per_tensor(1 / 256, -128)
     if dtype is DType.INT8 and op is ops.UnaryKind.TANH and draw(st.booleans()):
         y = Quantization.per_tensor(1 / 128, 0)
+    if dtype is DType.INT16 and op in (ops.UnaryKind.LOGISTIC, ops.UnaryKind.TANH):
+        x = draw(st.sampled_from((x, Quantization.per_tensor(2**-12, 0), Quantization.per_tensor(2**-11, 0))))
+        y = Quantization.per_tensor(1 / 32768, 0)
     return single(ops.Unary(op, float(np.float32(alpha))), [(draw(shapes()), x)], dtype, y)
 
 
@@ -82,10 +86,15 @@ def prelu(draw: Draw, dtype: DType) -> Graph:
 
 
 _SUFFIXES = {"s8": DType.INT8, "f32": DType.FLOAT32}
+_BINARY_S16 = [op for op in ops.BinaryKind if op is not ops.BinaryKind.DIV]
+_UNARY_S16 = (ops.UnaryKind.LOGISTIC, ops.UnaryKind.TANH, ops.UnaryKind.LEAKY_RELU)
 
 CASES: dict[str, st.SearchStrategy[Graph]] = {
     **{f"{op.value}_{suffix}": binary(op, dtype) for op in ops.BinaryKind for suffix, dtype in _SUFFIXES.items()},
     **{f"{op.value}_{suffix}": unary(op, dtype) for op in ops.UnaryKind for suffix, dtype in _SUFFIXES.items()},
+    **{f"{op.value}_s16": binary(op, DType.INT16) for op in _BINARY_S16},
+    **{f"{op.value}_s16": unary(op, DType.INT16) for op in _UNARY_S16},
+    "clip_s16": clip(DType.INT16),
     **{f"clip_{suffix}": clip(dtype) for suffix, dtype in _SUFFIXES.items()},
     **{f"prelu_{suffix}": prelu(dtype) for suffix, dtype in _SUFFIXES.items()},
 }

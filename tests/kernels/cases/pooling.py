@@ -26,13 +26,19 @@ def _pool(draw: Draw, kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype
     padding = ops.Padding(before[0], after[0], before[1], after[1])
     shape = (draw(st.integers(1, 2)), size[0], size[1], draw(st.sampled_from((1, 3, 4, 8, 17))))
     x = draw(quantizations(dtype))
-    y = x if kind is ops.MaxPool2d else draw(st.sampled_from((x, x, draw(quantizations(dtype)))))
+    y = (
+        x
+        if kind is ops.MaxPool2d or dtype is DType.INT16
+        else draw(st.sampled_from((x, x, draw(quantizations(dtype)))))
+    )
     attributes = kind((kernel[0], kernel[1]), (stride[0], stride[1]), padding, draw(CLAMPS))
     return single(attributes, [(shape, x)], dtype, y)
 
 
 CASES: dict[str, st.SearchStrategy[Graph]] = {
     "max_pool2d_s8": _pool(ops.MaxPool2d, DType.INT8),
+    "max_pool2d_s16": _pool(ops.MaxPool2d, DType.INT16),
+    "average_pool2d_s16": _pool(ops.AveragePool2d, DType.INT16),
     "max_pool2d_f32": _pool(ops.MaxPool2d, DType.FLOAT32),
     "average_pool2d_s8": _pool(ops.AveragePool2d, DType.INT8),
     "average_pool2d_f32": _pool(ops.AveragePool2d, DType.FLOAT32),

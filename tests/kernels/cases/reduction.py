@@ -33,5 +33,7 @@ CASES: dict[str, st.SearchStrategy[Graph]] = {
         for op in ops.ReduceKind
         for suffix, dtype in _SUFFIXES.items()
     },
+    "reduce_mean_s16": _reduce(ops.ReduceKind.MEAN, DType.INT16),
+    "reduce_sum_s16": _reduce(ops.ReduceKind.SUM, DType.INT16),
     **{f"argmax_{suffix}": _argmax(dtype) for suffix, dtype in _SUFFIXES.items()},
 }

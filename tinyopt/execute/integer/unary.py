@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 
 from tinyopt.errors import GraphError
-from tinyopt.execute.integer import fixed_point
+from tinyopt.execute.integer import fixed_point, gates
 from tinyopt.execute.integer.arithmetic import (
     multiply_by_quantized_multiplier,
     quantize_multiplier,
@@ -50,12 +50,18 @@ def unary_table(attributes: Unary, x: Quantization, y: Quantization) -> Array:
 
 @integer(Unary)
 def unary(attributes: Unary, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]) -> list[Array]:
-    if ins[0].dtype is not DType.INT8 or ins[0].quantization is None or outs[0].quantization is None:
-        raise GraphError(
-            f"{attributes.kind} on {ins[0].dtype.value} is not supported; quantize '{ins[0].name}' to int8"
-        )
-    table = unary_table(attributes, ins[0].quantization, outs[0].quantization)
-    return [table[arrays[0].astype(np.int64) + 128]]
+    x, y = ins[0].quantization, outs[0].quantization
+    if ins[0].dtype is DType.INT8 and x is not None and y is not None:
+        return [unary_table(attributes, x, y)[arrays[0].astype(np.int64) + 128]]
+    wide = _EXACT_S16.get(attributes.op)
+    if ins[0].dtype is DType.INT16 and x is not None and y is not None and wide is not None:
+        result = wide(attributes, arrays[0].astype(np.int64) - x.zero_point, x, y)
+        if result is not None:
+            return [np.clip(result, -32768, 32767).astype(np.int16)]
+    raise GraphError(
+        f"{attributes.kind} on {ins[0].dtype.value} with this quantization is not supported; "
+        f"quantize '{ins[0].name}' to int8"
+    )
 
 
 # ---- real functions, in double precision ----------------------------------------------------------------------
@@ -173,14 +179,20 @@ def _hard_swish_exact(attributes: Unary, q: Array, x: Quantization, y: Quantizat
     return rounding_shift_right(truncated, -output_shift) + y.zero_point
 
 
-def _leaky_relu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
+def leaky_relu_parameters(
+    attributes: Unary, x: Quantization, y: Quantization
+) -> tuple[tuple[int, int], tuple[int, int], int]:
+    """Multipliers of the sides above and below zero, and the sign of alpha; ratios in float32."""
     x_scale, y_scale = np.float32(x.scale), np.float32(y.scale)
     alpha = float(x_scale * np.float32(attributes.alpha) / y_scale)
-    alpha_multiplier, alpha_shift = quantize_multiplier(abs(alpha))
-    identity_multiplier, identity_shift = quantize_multiplier(float(x_scale / y_scale))
-    negative = multiply_by_quantized_multiplier(q, alpha_multiplier, alpha_shift)
-    positive = multiply_by_quantized_multiplier(q, identity_multiplier, identity_shift)
-    return np.asarray(np.where(q >= 0, positive, -negative if alpha < 0 else negative) + y.zero_point, np.int64)
+    return quantize_multiplier(float(x_scale / y_scale)), quantize_multiplier(abs(alpha)), -1 if alpha < 0 else 1
+
+
+def _leaky_relu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
+    above, below, sign = leaky_relu_parameters(attributes, x, y)
+    positive = multiply_by_quantized_multiplier(q, *above)
+    negative = sign * multiply_by_quantized_multiplier(q, *below)
+    return np.asarray(np.where(q >= 0, positive, negative) + y.zero_point, np.int64)
 
 
 def _elu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
@@ -226,3 +238,46 @@ _EXACT: dict[UnaryKind, Callable[[Unary, Array, Quantization, Quantization], Arr
     UnaryKind.RSQRT: _rsqrt_exact,
 }
 """TFLM's own int8 arithmetic; a function returns None where TFLM refuses the quantization."""
+
+
+# ---- int16 ----------------------------------------------------------------------------------------------------
+
+_GATE_OUTPUT = Quantization.per_tensor(1 / 32768, 0)
+
+
+def gate_scaling(kind: UnaryKind, x: Quantization, y: Quantization) -> tuple[int, int] | None:
+    """Multiplier and right shift that bring an int16 input of logistic or tanh to the table's scale 1 / (3 * 2**12).
+
+    TFLM takes powers of two exactly and cuts any other multiplier to 15 bits. None where it refuses the quantization.
+    """
+    if x.zero_point or y != _GATE_OUTPUT:
+        return None
+    logarithm = math.log2(x.scale)
+    exponent = round(logarithm) + 12
+    exact = (0,) if kind is UnaryKind.LOGISTIC else (0, 1)
+    if abs(logarithm - round(logarithm)) < 1e-3 and exponent in exact:
+        return 3 << exponent, 0
+    multiplier, shift = x.scale * 4096.0 * 3.0, 0
+    while multiplier <= 32767.0 / 2.0 and shift <= 30:
+        multiplier, shift = multiplier * 2.0, shift + 1
+    return (int(multiplier), shift) if multiplier < 32768 else None
+
+
+def _gate(function: Callable[[Array], Array]) -> Callable[[Unary, Array, Quantization, Quantization], Array | None]:
+    def result(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
+        scaling = gate_scaling(attributes.op, x, y)
+        if scaling is None:
+            return None
+        multiplier, shift = scaling
+        return function((q * multiplier + (1 << shift >> 1)) >> shift)
+
+    return result
+
+
+_EXACT_S16: dict[UnaryKind, Callable[[Unary, Array, Quantization, Quantization], Array | None]] = {
+    UnaryKind.LOGISTIC: _gate(gates.logistic_of_scaled),
+    UnaryKind.TANH: _gate(gates.tanh_of_scaled),
+    UnaryKind.LEAKY_RELU: _leaky_relu_exact,
+    UnaryKind.ABS: _abs_exact,
+}
+"""TFLM's int16 arithmetic."""

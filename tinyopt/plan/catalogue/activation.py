@@ -8,10 +8,13 @@ import numpy as np
 
 from tinyopt.execute.integer import integer_functions
 from tinyopt.execute.integer.arithmetic import clamp_limits
-from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.execute.integer.elementwise import clip_multiplier, quantization_of
+from tinyopt.execute.integer.gates import logistic_table
+from tinyopt.execute.integer.unary import gate_scaling, leaky_relu_parameters
+from tinyopt.graph import DType, Graph, Operator, Quantization, ops
 from tinyopt.graph.ops import UnaryKind
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
-from tinyopt.plan.packing import float_limits
+from tinyopt.plan.packing import float_limits, output_limits
 
 
 def _size(graph: Graph, operator: Operator) -> int:
@@ -92,9 +95,85 @@ def _cost_unary_f32(graph: Graph, operator: Operator) -> float:
     return 60.0 * _size(graph, operator)
 
 
+def _int16_pair(graph: Graph, operator: Operator) -> tuple[Quantization, Quantization] | None:
+    """The quantization of an int16 operator's input and output; None for other types and constants."""
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    if x.dtype is not DType.INT16 or y.dtype is not DType.INT16 or x.is_constant:
+        return None
+    return (x.quantization, y.quantization) if x.quantization and y.quantization else None
+
+
+def _accepts_clip_s16(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.Clip) and _int16_pair(graph, operator) is not None
+
+
+def _lower_clip_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Clip)
+    multiplier, shift = clip_multiplier(x, y)
+    parameters: dict[str, Value] = {
+        "size": y.size,
+        "rescale": int(x.quantization != y.quantization),
+        "input_zero_point": x.zero_point,
+        "multiplier": multiplier,
+        "shift": shift,
+        **output_limits(y, a.clamp),
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _accepts_leaky_relu_s16(graph: Graph, operator: Operator) -> bool:
+    a = operator.attributes
+    return isinstance(a, ops.Unary) and a.op is UnaryKind.LEAKY_RELU and _int16_pair(graph, operator) is not None
+
+
+def _lower_leaky_relu_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Unary)
+    above, below, sign = leaky_relu_parameters(a, quantization_of(x), quantization_of(y))
+    parameters: dict[str, Value] = {
+        "size": y.size,
+        "input_zero_point": x.zero_point,
+        "positive_multiplier": above[0],
+        "positive_shift": above[1],
+        "negative_multiplier": below[0],
+        "negative_shift": below[1],
+        "negative_sign": sign,
+        "output_zero_point": y.zero_point,
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _gate_s16(kind: UnaryKind) -> Kernel:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        a, pair = operator.attributes, _int16_pair(graph, operator)
+        return isinstance(a, ops.Unary) and a.op is kind and pair is not None and gate_scaling(kind, *pair) is not None
+
+    name, source = f"{kind.value}_s16_ref", f"{kind.value}.c"
+    return Kernel(name, "gate_s16", source, accepts, _lower_gate_s16, _cost_gate, needs=("common.h", "gates_s16.h"))
+
+
+def _lower_gate_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Unary)
+    scaling = gate_scaling(a.op, quantization_of(x), quantization_of(y))
+    assert scaling is not None
+    table = Constant(logistic_table(), weights=False, align=2)
+    parameters: dict[str, Value] = {"table": table, "size": y.size, "multiplier": scaling[0], "shift": scaling[1]}
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
+def _cost_gate(graph: Graph, operator: Operator) -> float:
+    return 30.0 * _size(graph, operator)
+
+
 KERNELS = (
     Kernel("lut_s8_ref", "lut_s8", "ref.c", _accepts_table, _lower_table, _cost_table),
     Kernel("clip_s8_ref", "clip_s8", "ref.c", _accepts_clip_s8, _lower_clip_s8, _cost_clip),
     Kernel("clip_f32_ref", "clip_f32", "ref.c", _accepts_clip_f32, _lower_clip_f32, _cost_clip),
     *(_unary_f32(kind) for kind in UnaryKind),
+    Kernel("clip_s16_ref", "clip_s16", "ref.c", _accepts_clip_s16, _lower_clip_s16, _cost_clip),
+    Kernel("leaky_relu_s16_ref", "leaky_relu_s16", "ref.c", _accepts_leaky_relu_s16, _lower_leaky_relu_s16, _cost_gate),
+    _gate_s16(UnaryKind.LOGISTIC),
+    _gate_s16(UnaryKind.TANH),
 )

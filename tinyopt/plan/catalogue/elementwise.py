@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -39,11 +40,19 @@ def _accepts(kinds: tuple[BinaryKind, ...], dtype: DType, constants: int) -> Acc
             and a.op in kinds
             and all_dtypes(graph, operator, dtype)
             and (dtype is DType.FLOAT32 or graph.outs(operator)[0].quantization is not None)
+            and (dtype is not DType.INT16 or _int16_fits(a, ins[0], ins[1], graph.outs(operator)[0]))
             and sum(t.is_constant for t in ins) == constants
             and fits(ins[0].shape, ins[1].shape)
         )
 
     return accepts
+
+
+def _int16_fits(attributes: ops.Binary, a: Tensor, b: Tensor, y: Tensor) -> bool:
+    """Products need zero points of 0, comparisons one quantization, as in TFLM."""
+    if attributes.op in _EXTREMES:
+        return a.quantization == b.quantization == y.quantization
+    return attributes.op is not BinaryKind.MUL or not (a.zero_point or b.zero_point or y.zero_point)
 
 
 def _multiplier(name: str, value: Multiplier) -> dict[str, Value]:
@@ -88,12 +97,12 @@ def _lower_product(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     attributes, (a, b), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(attributes, ops.Binary)
     scale = multiply_parameters if attributes.op is BinaryKind.MUL else divide_parameters
-    parameters: dict[str, Value] = {
-        "a_zero_point": a.zero_point,
-        "b_zero_point": b.zero_point,
-        **_multiplier("", scale(a, b, y)),
-        **output_limits(y, attributes.activation),
-    }
+    limits = output_limits(y, attributes.activation)
+    parameters: dict[str, Value] = {"a_zero_point": a.zero_point, "b_zero_point": b.zero_point}
+    if y.dtype is DType.INT16:  # all zero points are 0
+        parameters = {}
+        del limits["output_zero_point"]
+    parameters.update({**_multiplier("", scale(a, b, y)), **limits})
     return _call(graph, operator, kernel, parameters)
 
 
@@ -105,7 +114,7 @@ def _requantized(constant: Tensor, y: Tensor) -> Constant:
         centred = data.astype(np.int64) - source.zero_point
         rescaled = multiply_by_quantized_multiplier(centred, *rescale_multiplier(source, target))
         data = np.clip(wrapped(rescaled + target.zero_point), -128, 127).astype(np.int8)
-    return Constant(data, align=1, source=constant.name)
+    return Constant(data, align=data.dtype.itemsize, source=constant.name)
 
 
 def _lower_extreme(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
@@ -128,6 +137,12 @@ def _lower_extreme(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     inputs = tuple(t for t in (a, b) if not t.is_constant)
     in_place = tuple((i, 0) for i, t in enumerate(inputs) if t.size == y.size)
     return Call(kernel, operator, parameters, tuple(t.name for t in inputs), (y.name,), in_place=in_place)
+
+
+def _lower_extreme_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    call = _lower_extreme(graph, operator, kernel)
+    fields = ("constant", "broadcast", "maximum", "clamp_low", "clamp_high")
+    return replace(call, parameters={field: call.parameters[field] for field in fields})
 
 
 def _lower_float(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
@@ -202,6 +217,9 @@ KERNELS = (
     *_pair("mul_s8", (BinaryKind.MUL,), DType.INT8, _lower_product, 35),
     *_pair("div_s8", (BinaryKind.DIV,), DType.INT8, _lower_product, 150, _DIVISION),
     *_pair("minmax_s8", _EXTREMES, DType.INT8, _lower_extreme, 15),
+    *_pair("add_s16", (BinaryKind.ADD, BinaryKind.SUB), DType.INT16, _lower_add, 60),
+    *_pair("mul_s16", (BinaryKind.MUL,), DType.INT16, _lower_product, 35),
+    *_pair("minmax_s16", _EXTREMES, DType.INT16, _lower_extreme_s16, 15),
     *_pair("binary_f32", tuple(BinaryKind), DType.FLOAT32, _lower_float, 15),
     Kernel("prelu_s8_ref", "prelu_s8", "ref.c", _accepts_prelu(DType.INT8), _lower_prelu, _cost(35), needs=_HEADERS),
     Kernel(

@@ -20,6 +20,8 @@ def _accepts(kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType) 
         if not isinstance(a, kind) or not all_dtypes(graph, operator, dtype):
             return False
         quantized = graph.outs(operator)[0].quantization is not None
+        if dtype is DType.INT16 and graph.ins(operator)[0].quantization != graph.outs(operator)[0].quantization:
+            return False
         small = a.kernel[0] * a.kernel[1] <= _MAX_WINDOW
         return not graph.ins(operator)[0].is_constant and (dtype is DType.FLOAT32 or (quantized and small))
 
@@ -47,7 +49,7 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         parameters.update(float_limits(a.activation))
         return Call(kernel, operator, parameters, (x.name,), (y.name,))
     limits = output_limits(y, a.activation)
-    if isinstance(a, ops.MaxPool2d):
+    if isinstance(a, ops.MaxPool2d) or x.dtype is DType.INT16:
         del limits["output_zero_point"]
     else:
         multiplier, shift = average_rescale(x, y)
@@ -78,6 +80,8 @@ def _kernel(family: str, kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dt
 
 KERNELS = (
     _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 6.0),
+    _kernel("max_pool2d_s16", ops.MaxPool2d, DType.INT16, 6.0),
+    _kernel("average_pool2d_s16", ops.AveragePool2d, DType.INT16, 5.0),
     _kernel("max_pool2d_f32", ops.MaxPool2d, DType.FLOAT32, 6.0),
     _kernel("average_pool2d_s8", ops.AveragePool2d, DType.INT8, 5.0),
     _kernel("average_pool2d_f32", ops.AveragePool2d, DType.FLOAT32, 6.0),

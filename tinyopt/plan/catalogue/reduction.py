@@ -15,7 +15,7 @@ _HEADERS = ("common.h", "reduction.h")
 _SUMS = (ReduceKind.MEAN, ReduceKind.SUM)
 _EXTREMES = (ReduceKind.MAX, ReduceKind.MIN)
 _GROUPS = 3
-_MAX_SUM = 1 << 23
+_MAX_SUM, _MAX_SUM_S16 = 1 << 23, 1 << 15
 Axis = tuple[int, int]
 """Size, and elements from one index to the next."""
 
@@ -56,7 +56,8 @@ def _accepts(kinds: tuple[ReduceKind, ...], dtype: DType) -> Callable[[Graph, Op
             return False
         if x.is_constant or max(len(group) for group in merged_axes(x.shape, a.axes)) > _GROUPS:
             return False
-        return dtype is DType.FLOAT32 or (x.quantization is not None and reduced_count(a, x) <= _MAX_SUM)
+        most = _MAX_SUM if dtype is DType.INT8 else _MAX_SUM_S16
+        return dtype is DType.FLOAT32 or (x.quantization is not None and reduced_count(a, x) <= most)
 
     return accepts
 
@@ -120,6 +121,9 @@ def _float(name: str, source: str, kinds: tuple[ReduceKind, ...]) -> Kernel:
 
 KERNELS = (
     Kernel("reduce_sum_s8_ref", "reduce_sum_s8", "ref.c", _accepts(_SUMS, DType.INT8), _lower, _cost, needs=_HEADERS),
+    Kernel(
+        "reduce_sum_s16_ref", "reduce_sum_s16", "ref.c", _accepts(_SUMS, DType.INT16), _lower, _cost, needs=_HEADERS
+    ),
     Kernel(
         "reduce_minmax_s8_ref",
         "reduce_minmax_s8",

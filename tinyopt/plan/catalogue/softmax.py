@@ -14,11 +14,14 @@ import numpy as np
 
 from tinyopt.execute.integer.softmax import (
     MAX_DEPTH,
+    MAX_DEPTH_S16,
     SoftmaxParameters,
     exponential,
     log_reverse_multiplier,
     log_softmax_parameters,
     softmax_parameters,
+    softmax_s16_multiplier,
+    softmax_s16_tables,
 )
 from tinyopt.graph import DType, Graph, Operator, Tensor, ops
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
@@ -83,6 +86,28 @@ def _lower_log_softmax_s8(graph: Graph, operator: Operator, kernel: Kernel) -> C
     return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
 
 
+def _accepts_s16(graph: Graph, operator: Operator) -> bool:
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    if not _accepts(ops.Softmax, DType.INT16)(graph, operator) or x.quantization is None or y.quantization is None:
+        return False
+    return not (x.zero_point or y.zero_point) and y.scale == 1 / 32768 and x.shape[-1] <= MAX_DEPTH_S16
+
+
+def _lower_softmax_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Softmax)
+    multiplier, shift = softmax_s16_multiplier(a, x, y)
+    exponentials, reciprocals = softmax_s16_tables()
+    parameters: dict[str, Value] = {
+        "exponential": Constant(exponentials, weights=False, align=2),
+        "reciprocal": Constant(reciprocals, weights=False, align=2),
+        **_rows(x),
+        "multiplier": multiplier,
+        "shift": shift,
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
+
+
 def _lower_f32(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
     parameters = _rows(x)
@@ -123,6 +148,15 @@ KERNELS = (
         _lower_log_softmax_s8,
         _cost(180),
         needs=_FIXED_POINT,
+    ),
+    Kernel(
+        "softmax_s16_ref",
+        "softmax_s16",
+        "ref.c",
+        _accepts_s16,
+        _lower_softmax_s16,
+        _cost(60),
+        needs=("common.h", "fixed_point.h"),
     ),
     Kernel("softmax_f32_ref", "softmax_f32", "ref.c", _accepts(ops.Softmax, DType.FLOAT32), _lower_f32, _cost(100)),
     Kernel(

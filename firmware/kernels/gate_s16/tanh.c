@@ -1,0 +1,7 @@
+#include "gate_s16.h"
+
+void tinyopt_tanh_s16_ref(const tinyopt_gate_s16 *op, const int16_t *input, int16_t *output) {
+  for (int32_t i = 0; i < op->size; ++i) {
+    output[i] = (int16_t)tinyopt_tanh_scaled(op->table, tinyopt_gate_s16_scaled(op, input[i]));
+  }
+}
