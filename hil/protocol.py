@@ -44,6 +44,16 @@ class RunReply:
     outputs: tuple[bytes, ...]
 
 
+class FirmwareFault(DeviceError):
+    """The firmware reported a fault of the core. ``pc``: address of the instruction; ``details``: core registers."""
+
+    def __init__(self, details: str, where: str = "") -> None:
+        self.details, self.where = details, where
+        match = re.search(r"pc ([0-9a-f]{8})", details)
+        self.pc = int(match[1], 16) if match else None
+        super().__init__(f"the firmware crashed{f' in {where}' if where else ''}: exception {details}")
+
+
 def last_words(text: bytes | bytearray, limit: int = 400) -> str:
     """The end of what a device printed, for an error message."""
     shown = bytes(text[-limit:]).decode("ascii", "replace").strip()
@@ -198,7 +208,7 @@ class BlockClient:
     def _raise_fault(self) -> None:
         match = re.search(rb"e-\[fault ([^\]]*)\]", bytes(self._decoder.text))
         if match:
-            raise DeviceError(f"the firmware crashed: exception {match[1].decode('ascii', 'replace')}")
+            raise FirmwareFault(match[1].decode("ascii", "replace"))
 
 
 @dataclass(frozen=True)
@@ -293,8 +303,8 @@ class TextClient:
                 line = raw.decode("ascii", "replace").strip()
                 if line == "m-ready":
                     return lines
-                if line.startswith("e-[fault"):
-                    raise DeviceError(f"the firmware crashed: {line}")
+                if line.startswith("e-[fault "):
+                    raise FirmwareFault(line[len("e-[fault ") : -1])
                 if line:
                     lines.append(line)
             data = self._transport.read(self._timeout)

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from hil.cycles import CORES, InferenceCounts, plugin_option, read_counts
 from hil.emulators import start_emulator
-from hil.protocol import BlockClient, DeviceInfo, RunReply
+from hil.protocol import BlockClient, DeviceInfo, FirmwareFault, RunReply
 from hil.transports import SerialTransport
 from tinyopt.board import Board
-from tinyopt.build import Firmware
+from tinyopt.build import Firmware, function_at
 from tinyopt.errors import DeviceError, ToolError
 
 Array = npt.NDArray[Any]
@@ -148,7 +148,7 @@ def _connected(
 ) -> Iterator[BlockClient]:
     """A client of the started board."""
     if board.emulator is not None and port is None:
-        with start_emulator(board, firmware.elf, plugin=plugin) as emulator:
+        with start_emulator(board, firmware.elf, plugin=plugin) as emulator, _named_faults(firmware):
             client = BlockClient(emulator.transport, timeout=timeout)
             client.wait_until_ready()
             client.hello()
@@ -159,10 +159,23 @@ def _connected(
     transport = SerialTransport(port)
     try:
         client = BlockClient(transport, timeout=timeout)
-        client.find()
-        yield client
+        with _named_faults(firmware):
+            client.find()
+            yield client
     finally:
         transport.close()
+
+
+@contextmanager
+def _named_faults(firmware: Firmware) -> Iterator[None]:
+    """Says in which function a firmware crashed."""
+    try:
+        yield
+    except FirmwareFault as fault:
+        where = function_at(firmware.elf, fault.pc) if fault.pc is not None and not fault.where else None
+        if where is None:
+            raise
+        raise FirmwareFault(fault.details, where) from None
 
 
 def _check_outputs(info: DeviceInfo, outputs: Sequence[OutputType] | None) -> None:

@@ -64,6 +64,26 @@ def elf_sections(path: Path) -> Sections:
     return Sections(text, rodata, data, bss)
 
 
+def function_at(path: Path, address: int) -> str | None:
+    """Name of the function whose code holds an address; None when there is none.
+
+    Raises:
+        ToolError: when the file is no ELF file.
+    """
+    try:
+        with path.open("rb") as stream:
+            symbols = ELFFile(stream).get_section_by_name(".symtab")
+            if symbols is None:
+                return None
+            for symbol in symbols.iter_symbols():
+                start = symbol["st_value"] & ~1  # Thumb functions have odd addresses
+                if symbol["st_info"]["type"] == "STT_FUNC" and start <= address < start + symbol["st_size"]:
+                    return str(symbol.name)
+    except (ELFError, OSError) as error:
+        raise ToolError(f"cannot read the linked program {path}: {error}") from None
+    return None
+
+
 _CONTRIBUTION = re.compile(r"^ (\.[\w.$-]+)\s+0x([0-9a-f]+)\s+0x([0-9a-f]+)\s+(\S.*)$", re.MULTILINE)
 
 
