@@ -131,6 +131,64 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 
 #define UNUSED __attribute__((unused))
 
+/* r0 run, r1 columns, r2 words, r3 runs left, r4 input, r5 words left, r6 to r10 data, r11 step. A store is followed by
+ * something else than an access where there is anything else to do: nothing pipelines behind a store. */
+__attribute__((naked)) void tinyopt_block_widen_runs(const int8_t *from UNUSED, uint32_t *columns UNUSED,
+                                                     int32_t words UNUSED, int32_t runs UNUSED, int32_t step UNUSED) {
+  __asm__ volatile(
+      ".syntax unified\n"
+      "push {r4-r11, lr}\n"
+      "ldr r11, [sp, #36]\n"
+      "1:\n"
+      "mov r4, r0\n"
+      "subs r5, r2, #4\n"
+      "add r0, r0, r11\n"
+      "blt 3f\n"
+      ".balign 4\n"
+      "2:\n"
+      "ldr.w r6, [r4]\n"
+      "ldr.w r7, [r4, #4]\n"
+      "ldr.w r8, [r4, #8]\n"
+      "ldr.w r9, [r4, #12]\n"
+      "sxtb16 r10, r6\n"
+      "sxtb16 r6, r6, ror #8\n"
+      "str.w r10, [r1]\n"
+      "sxtb16 r10, r7\n"
+      "str.w r6, [r1, #16]\n"
+      "sxtb16 r7, r7, ror #8\n"
+      "str.w r10, [r1, #32]\n"
+      "sxtb16 r10, r8\n"
+      "str.w r7, [r1, #48]\n"
+      "sxtb16 r8, r8, ror #8\n"
+      "str.w r10, [r1, #64]\n"
+      "sxtb16 r10, r9\n"
+      "str.w r8, [r1, #80]\n"
+      "sxtb16 r9, r9, ror #8\n"
+      "str.w r10, [r1, #96]\n"
+      "adds r4, r4, #16\n"
+      "str.w r9, [r1, #112]\n"
+      "adds r1, r1, #128\n"
+      "subs r5, r5, #4\n"
+      "bge 2b\n"
+      "3:\n"
+      "adds r5, r5, #4\n"
+      "beq 5f\n"
+      "4:\n"
+      "ldr r6, [r4]\n"
+      "adds r4, r4, #4\n"
+      "sxtb16 r10, r6\n"
+      "sxtb16 r6, r6, ror #8\n"
+      "str.w r10, [r1]\n"
+      "subs r5, r5, #1\n"
+      "str r6, [r1, #16]\n"
+      "add r1, r1, #32\n"
+      "bne 4b\n"
+      "5:\n"
+      "subs r3, r3, #1\n"
+      "bne 1b\n"
+      "pop {r4-r11, pc}\n");
+}
+
 __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
@@ -220,6 +278,12 @@ static int8_t requantize(int32_t doubled, uint32_t multiplier, uint32_t shift, i
   int32_t value = (int32_t)(((int64_t)doubled * (int32_t)multiplier + ((int64_t)1 << 31)) >> 32);
   value = ((value + (value >> 31)) >> shift) + offset;
   return (int8_t)tinyopt_clamp(value >> 1, -128, 127);
+}
+
+void tinyopt_block_widen_runs(const int8_t *from, uint32_t *columns, int32_t words, int32_t runs, int32_t step) {
+  for (; runs > 0; --runs, from += step, columns += 8 * words) {
+    tinyopt_block_widen(from, 4 * words, 4, columns);
+  }
 }
 
 static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {

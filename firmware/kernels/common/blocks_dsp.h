@@ -39,6 +39,9 @@ void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t 
  * bytes; what is missing to a multiple of four becomes zero. */
 void tinyopt_block_widen(const int8_t *patch, int32_t taps, int32_t pixels, uint32_t *columns);
 
+/* Widen `runs` runs of `words` words each, `step` bytes apart, for one pixel of a block of four; reads them whole. */
+void tinyopt_block_widen_runs(const int8_t *from, uint32_t *columns, int32_t words, int32_t runs, int32_t step);
+
 /* Clamp `count` outputs after the fact, for activations narrower than int8. */
 void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t high);
 

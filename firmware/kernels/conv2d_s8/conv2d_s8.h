@@ -106,10 +106,10 @@ void tinyopt_conv2d_s8_ref(const tinyopt_conv2d_s8 *op, const int8_t *input, int
 void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Arm DSP extension, four pixels by two output channels at a time; groups must be 1. weights: the stream of words of
- * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read).
- * scratch: 8 bytes per tap, taps rounded up to a multiple of four, and a patch in bytes unless contiguous. In place: a
- * 1x1 convolution of stride 1 without padding may have its output begin where its input begins, if it has no more
- * channels. */
+ * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read); every
+ * run of taps (a row of the kernel, a tap when dilated, all when contiguous) is padded with zeros to a multiple of
+ * four. scratch: 8 bytes per padded tap, and a padded run in bytes unless contiguous. In place: a 1x1 convolution of
+ * stride 1 without padding may have its output begin where its input begins, if it has no more channels. */
 void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 #endif

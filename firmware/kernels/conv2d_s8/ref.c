@@ -1,6 +1,7 @@
 /* Convolution in portable C: gather the patch of a pixel, then one dot product per output channel, two channels at a
  * time so that each activation is loaded once for both. */
 #include "conv2d_s8.h"
+#include "dot.h"
 
 static int8_t finish(const tinyopt_conv2d_s8 *op, int32_t sum, int32_t channel) {
   int32_t i = channel * op->per_channel;
@@ -14,24 +15,14 @@ static void convolve_patch(const tinyopt_conv2d_s8 *op, const int8_t *patch, int
   const int8_t *weights = op->weights + first * size;
   int32_t channel = first;
   for (; channel + 1 < end; channel += 2) {
-    const int8_t *next = weights + size;
-    int32_t sum = op->bias[channel];
-    int32_t next_sum = op->bias[channel + 1];
-    for (int32_t i = 0; i < size; ++i) {
-      int32_t x = patch[i];
-      sum = tinyopt_mac(sum, x, weights[i]);
-      next_sum = tinyopt_mac(next_sum, x, next[i]);
-    }
-    output[channel] = finish(op, sum, channel);
-    output[channel + 1] = finish(op, next_sum, channel + 1);
-    weights = next + size;
+    int32_t sums[2] = {op->bias[channel], op->bias[channel + 1]};
+    tinyopt_dot_pair_s8(sums, patch, weights, weights + size, size);
+    output[channel] = finish(op, sums[0], channel);
+    output[channel + 1] = finish(op, sums[1], channel + 1);
+    weights += 2 * size;
   }
   if (channel < end) {
-    int32_t sum = op->bias[channel];
-    for (int32_t i = 0; i < size; ++i) {
-      sum = tinyopt_mac(sum, patch[i], weights[i]);
-    }
-    output[channel] = finish(op, sum, channel);
+    output[channel] = finish(op, tinyopt_dot_s8(op->bias[channel], patch, weights, size), channel);
   }
 }
 

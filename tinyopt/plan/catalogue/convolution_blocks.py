@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Array, Graph, Operator, ops
-from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.blocks import fits_blocks, pack_stream
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packing import folded_bias, output_limits
 
 
+def _runs(graph: Graph, operator: Operator) -> tuple[int, int]:
+    """How a patch lies in the input: number of runs, and taps of a run (see ``dsp_4x2.c``)."""
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.Conv2d)
+    _, height, width, channels = w.shape
+    if contiguous_patches(graph, operator):
+        return 1, height * width * channels
+    return (height, width * channels) if a.dilation[1] == 1 else (height * width, channels)
+
+
 def _parts(graph: Graph, operator: Operator) -> tuple[Array, Array, Array, Array]:
-    """Weights [channels, taps], folded bias, multipliers, shifts."""
+    """Weights [channels, taps with every run padded to a multiple of four], folded bias, multipliers, shifts."""
     ins, y = graph.ins(operator), graph.outs(operator)[0]
-    weights = ins[1].value.reshape(ins[1].shape[0], -1)
-    return weights, folded_bias(ins, weights), *output_multipliers(ins[0], ins[1], y)
+    runs, taps = _runs(graph, operator)
+    weights = ins[1].value.reshape(-1, runs, taps)
+    padded = np.zeros((len(weights), runs, _padded(taps)), np.int8)
+    padded[:, :, :taps] = weights
+    multipliers, shifts = output_multipliers(ins[0], ins[1], y)
+    return padded.reshape(len(weights), -1), folded_bias(ins, ins[1].value), multipliers, shifts
+
+
+def _padded(taps: int) -> int:
+    return -(-taps // 4) * 4
 
 
 def _accepts(graph: Graph, operator: Operator) -> bool:
@@ -29,8 +48,8 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(a, ops.Conv2d)
     x, w = ins[0], ins[1]
+    runs, taps = _runs(graph, operator)
     contiguous = contiguous_patches(graph, operator)
-    taps = w.size // w.shape[0]
     parameters: dict[str, Value] = {
         "weights": Constant(pack_stream(*_parts(graph, operator)), source=w.name),
         **window_fields(a, x, y, (w.shape[1], w.shape[2])),
@@ -40,22 +59,20 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         "input_zero_point": x.zero_point,
         **output_limits(y, a.activation),
     }
-    padded = -(-taps // 4) * 4
-    scratch = 8 * padded + (0 if contiguous else padded)
+    scratch = 8 * runs * _padded(taps) + (0 if contiguous else _padded(taps))
     # A block of pixels is read before any of its outputs is written; they lie in the same place, or before it.
-    pointwise = taps == x.shape[3] and a.stride == (1, 1) and contiguous
+    pointwise = taps == x.shape[3] and runs == 1 and a.stride == (1, 1) and contiguous
     in_place = ((0, 0),) if pointwise and y.shape[3] <= x.shape[3] else ()
     return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
 
 
 def _cost(graph: Graph, operator: Operator) -> float:
-    """Fitted on the emulated M4: the loop over taps, the tail of every output, the gathering of patches."""
-    w, y = graph.ins(operator)[1], graph.outs(operator)[0]
-    depth = w.size // w.shape[0]
-    padded = -(-depth // 4) * 4
-    pixels = y.size // y.shape[3]
-    gather = 0.0 if contiguous_patches(graph, operator) else 1.0 * depth + 45 * w.shape[1]
-    return 1.07 * operator_macs(graph, operator) * padded / depth + 13 * y.size + pixels * (2.2 * padded + gather + 30)
+    """Fitted on the emulated M4: the loop over taps, the tail of every output, the widening of patches."""
+    y = graph.outs(operator)[0]
+    runs, taps = _runs(graph, operator)
+    words = runs * _padded(taps) // 4
+    pixels = y.size / y.shape[3]
+    return 4.3 * words * y.size + 13 * y.size + pixels * (9 * words + 45 * runs + 30)
 
 
 KERNELS = (
