@@ -1,102 +1,80 @@
-"""Quantized recurrent layers stay close to the float layers they come from."""
+"""Quantized recurrent layers stay close to the float layers they come from, also as streaming models."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from tinyopt.errors import DataError
 from tinyopt.execute import Executor
-from tinyopt.graph import Array, DType, Graph, GraphBuilder, Quantization, Tensor, ops
-from tinyopt.quantize.recurrent import QuantizedLayer, cell_exponent, cell_limit, quantize_gru, quantize_lstm
+from tinyopt.graph import Array, DType, Graph, GraphBuilder, ops
+from tinyopt.quantize import quantize
 
 STEPS, INPUTS, HIDDEN = 30, 8, 16
-X_SCALE = Quantization.per_tensor(8 / 255)
-Y_SCALE = Quantization.per_tensor(2 / 255)
+LAYERS = {
+    "lstm": ops.Lstm(),
+    "reverse lstm": ops.Lstm(reverse=True),
+    "clipped lstm": ops.Lstm(cell_clip=0.5),
+    "gru": ops.Gru(),
+    "gru, reset first": ops.Gru(linear_before_reset=False),
+}
 
 
-def parameters(kind: str, seed: int = 0) -> list[Tensor]:
-    random = np.random.default_rng(seed)
-    rows = {"lstm": 4, "gru": 3}[kind] * HIDDEN
-    shapes = [(rows, INPUTS), (rows, HIDDEN), (rows,), (rows,)][: 3 if kind == "lstm" else 4]
-    return [Tensor.constant(f"p{i}", random.uniform(-0.5, 0.5, s).astype(np.float32)) for i, s in enumerate(shapes)]
-
-
-def samples(seed: int = 1) -> Array:
-    """Smooth sequences, as sensors give."""
-    noise = np.random.default_rng(seed).normal(size=(1, STEPS, INPUTS))
-    return np.cumsum(noise, axis=1).clip(-3.9, 3.9).astype(np.float32)
-
-
-def float_layer(attributes: ops.Attributes, constants: list[Tensor], states: int) -> Graph:
-    builder = GraphBuilder("float")
-    names = [builder.input("x", (1, STEPS, INPUTS), DType.FLOAT32)]
-    names += [builder.constant(t.name, t.value) for t in constants]
-    names += [builder.constant(f"s{i}", np.zeros((1, HIDDEN), np.float32)) for i in range(states)]
-    builder.output(builder.add_multi(attributes, names)[0])
-    return builder.build()
-
-
-def integer_layer(layer: QuantizedLayer) -> Graph:
-    builder = GraphBuilder("integer")
-    names = [builder.input("x", (1, STEPS, INPUTS), DType.INT8, X_SCALE)]
-    names += [builder.constant(t.name, t.value, t.quantization) for t in layer.constants]
-    for index, (_, quantization) in enumerate(layer.output_types[1:]):
-        zero = layer.quantize_state(index, np.zeros((1, HIDDEN), np.float32))
-        names.append(builder.constant(f"s{index}", zero, quantization))
-    dtypes, quantizations = zip(*layer.output_types)
-    builder.output(builder.add_multi(layer.attributes, names, dtype=dtypes, quantizations=quantizations)[0])
-    return builder.build()
-
-
-def outputs(floating: Graph, integer: Graph, x: Array) -> tuple[Array, Array]:
-    expected = Executor(floating)({"x": x})[floating.outputs[0]]
-    got = Executor(integer)({"x": X_SCALE.quantize(x, DType.INT8)})[integer.outputs[0]]
-    return expected, Y_SCALE.dequantize(got)
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-def test_int8_lstm_follows_the_float_lstm(reverse: bool) -> None:
-    attributes, constants, x = ops.Lstm(reverse), parameters("lstm"), samples()
+def layer(attributes: ops.Lstm | ops.Gru, steps: int, *, streaming: bool) -> Graph:
+    """One float layer with a dense layer behind it; ``streaming``: the states are kept between inferences."""
+    random = np.random.default_rng(0)
+    gates, biases = (4, 1) if isinstance(attributes, ops.Lstm) else (3, 2)
+    rows = gates * HIDDEN
+    builder = GraphBuilder("recurrent")
+    names = [builder.input("x", (1, steps, INPUTS), DType.FLOAT32)]
+    for index, shape in enumerate([(rows, INPUTS), (rows, HIDDEN), *[(rows,)] * biases]):
+        names.append(builder.constant(f"p{index}", random.uniform(-0.5, 0.5, shape).astype(np.float32)))
     zero = np.zeros((1, HIDDEN), np.float32)
-    weights = tuple(t.value for t in constants)
-    limit = cell_limit(attributes, weights, [(x, zero, zero)])
-    layer = quantize_lstm(attributes, tuple(constants), X_SCALE, Y_SCALE, limit)
-    expected, got = outputs(float_layer(attributes, constants, 2), integer_layer(layer), x)
-    assert np.abs(expected).max() > 0.5
-    assert np.abs(got - expected).max() < 0.05
-    assert np.abs(got - expected).mean() < 0.01
+    count = 2 if isinstance(attributes, ops.Lstm) else 1
+    states = [builder.state(f"s{i}", zero) if streaming else builder.constant(f"s{i}", zero) for i in range(count)]
+    y, *last = builder.add_multi(attributes, [*names, *states])
+    if streaming:
+        for state, value in zip(states, last):
+            builder.assign(state, value)
+    dense = builder.constant("dense", random.uniform(-0.5, 0.5, (4, HIDDEN)).astype(np.float32))
+    builder.output(builder.add(ops.FullyConnected(), [y, dense]))
+    return builder.build()
 
 
-@pytest.mark.parametrize("linear_before_reset", [False, True])
-def test_int8_gru_follows_the_float_gru(linear_before_reset: bool) -> None:
-    attributes, constants, x = ops.Gru(False, linear_before_reset), parameters("gru"), samples()
-    layer = quantize_gru(attributes, tuple(constants), X_SCALE, Y_SCALE)
-    expected, got = outputs(float_layer(attributes, constants, 1), integer_layer(layer), x)
-    assert np.abs(expected).max() > 0.5
-    assert np.abs(got - expected).max() < 0.05
-    assert np.abs(got - expected).mean() < 0.01
+def sequences(count: int) -> Array:
+    """Smooth sequences, as sensors give: float32 [count, 1, STEPS, INPUTS]."""
+    noise = np.random.default_rng(1).normal(size=(count, 1, STEPS, INPUTS))
+    return np.cumsum(noise, axis=2).clip(-4, 4).astype(np.float32)
 
 
-def test_the_cell_scale_is_the_smallest_power_of_two_that_holds_the_range_but_at_least_one() -> None:
-    assert cell_exponent(0.1) == cell_exponent(0.99) == -15
-    assert cell_exponent(1.5) == -14
-    assert cell_exponent(16.0) == -10
+def outputs(floating: Graph, integer: Graph, inputs: Array) -> tuple[Array, Array]:
+    """Real values of both graphs for the inputs in turn."""
+    source, result = integer.tensors[integer.inputs[0]], integer.tensors[integer.outputs[0]]
+    assert source.quantization is not None
+    assert result.quantization is not None
+    reference, executor = Executor(floating), Executor(integer)
+    expected = [reference({floating.inputs[0]: x})[floating.outputs[0]] for x in inputs]
+    got = [executor({source.name: source.quantization.quantize(x, DType.INT8)})[integer.outputs[0]] for x in inputs]
+    return np.concatenate(expected), result.quantization.dequantize(np.concatenate(got))
 
 
-@pytest.mark.parametrize("limit", [float("nan"), float("inf"), 1e9])
-def test_a_diverging_cell_state_is_refused(limit: float) -> None:
-    with pytest.raises(DataError, match="cell state"):
-        cell_exponent(limit)
+def assert_close(expected: Array, got: Array) -> None:
+    error = got - expected
+    noise = float((error**2).mean() / (expected**2).mean())
+    assert 10 * np.log10(1 / noise) > 28, f"signal to quantization noise {10 * np.log10(1 / noise):.1f} dB"
 
 
-def test_a_large_bias_over_small_weights_fits_32_bits() -> None:
-    constants = parameters("lstm")
-    bias = constants[2].value.copy()
-    bias[0] = 1e6
-    weights = constants[0].value.copy()
-    weights[0] *= 1e-9
-    tensors = (Tensor.constant("w", weights), constants[1], Tensor.constant("b", bias))
-    stored = quantize_lstm(ops.Lstm(), tensors, X_SCALE, Y_SCALE, 1.0).constants[2]
-    assert stored.quantization is not None
-    np.testing.assert_allclose(stored.quantization.dequantize(stored.value)[0], 1e6, rtol=1e-3)
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_int8_layer_follows_the_float_layer(name: str) -> None:
+    floating = layer(LAYERS[name], STEPS, streaming=False)
+    integer = quantize(floating, sequences(20))
+    recurrent = next(o for o in integer.operators if isinstance(o.attributes, (ops.Lstm, ops.Gru)))
+    assert integer.tensors[recurrent.outputs[0]].dtype is DType.INT8
+    assert_close(*outputs(floating, integer, sequences(5)))
+
+
+@pytest.mark.parametrize("name", [name for name in LAYERS if "reverse" not in name])
+def test_a_streaming_int8_layer_follows_the_float_layer_over_many_inferences(name: str) -> None:
+    floating = layer(LAYERS[name], 1, streaming=True)
+    integer = quantize(floating, sequences(20).reshape(-1, 1, 1, INPUTS))
+    assert {integer.tensors[s.read].dtype for s in integer.states} <= {DType.INT8, DType.INT16}
+    assert_close(*outputs(floating, integer, sequences(5).reshape(-1, 1, 1, INPUTS)))
