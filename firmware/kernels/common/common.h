@@ -32,14 +32,30 @@ static inline float tinyopt_clamp_f32(float value, float low, float high) {
   return value < low ? low : (value > high ? high : value);
 }
 
-/* a * b / 2^31, rounded to nearest, ties up. multiplier >= 0, so nothing overflows. */
+/* value * multiplier / 2^31, rounded to nearest, ties up. multiplier >= 0, so nothing overflows. */
 static inline int32_t tinyopt_doubling_high_multiply(int32_t value, int32_t multiplier) {
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+  /* These cores have no long multiply; the 64-bit product is put together from 16-bit halves. */
+  int32_t value_high = value >> 16;
+  uint32_t value_low = (uint32_t)value & 0xFFFFu;
+  int32_t high = multiplier >> 16;
+  uint32_t low = (uint32_t)multiplier & 0xFFFFu;
+  uint32_t low_product = value_low * low;
+  uint32_t middle = value_low * (uint32_t)high + (low_product >> 16);
+  int32_t cross = value_high * (int32_t)low + (int32_t)(middle & 0xFFFFu);
+  uint32_t product_high = (uint32_t)(value_high * high + (int32_t)(middle >> 16) + (cross >> 16));
+  uint32_t product_low = ((uint32_t)cross << 16) | (low_product & 0xFFFFu);
+  uint32_t rounded = product_low + 0x40000000u;
+  product_high += rounded < product_low ? 1u : 0u;
+  return (int32_t)((product_high << 1) | (rounded >> 31));
+#else
   return (int32_t)(((int64_t)value * multiplier + ((int64_t)1 << 30)) >> 31);
+#endif
 }
 
 /* value / 2^exponent, 0 <= exponent <= 31, ties away from zero. */
 static inline int32_t tinyopt_rounding_shift_right(int32_t value, int exponent) {
-  int32_t mask = (int32_t)(((int64_t)1 << exponent) - 1);
+  int32_t mask = (int32_t)((1u << exponent) - 1u);
   int32_t remainder = value & mask;
   int32_t threshold = (mask >> 1) + (value < 0 ? 1 : 0);
   return (value >> exponent) + (remainder > threshold ? 1 : 0);

@@ -173,7 +173,7 @@ KERNELS = (
         accepts=_is_conv2d,
         lower=_lower_conv2d_ref,
         cost=_cost_conv2d_ref,
-        needs=("common.h", "window.h"),
+        needs=("common.h", "dot.h", "window.h"),
         uses_scratch=True,
     ),
     Kernel(

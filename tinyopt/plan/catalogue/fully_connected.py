@@ -57,6 +57,7 @@ KERNELS = (
         accepts=_accepts,
         lower=_lower_ref,
         cost=_cost_ref,
+        needs=("common.h", "dot.h"),
     ),
     Kernel(
         name="fully_connected_s8_dsp",
