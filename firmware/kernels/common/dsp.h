@@ -124,4 +124,27 @@ static inline int32_t tinyopt_smlatt(uint32_t a, uint32_t b, int32_t sum) {
 #endif
 }
 
+/* SMMULR: the upper half of a * b, rounded to nearest, ties up. */
+static inline int32_t tinyopt_smmulr(int32_t a, int32_t b) {
+#if TINYOPT_HAS_DSP
+  int32_t result;
+  __asm__("smmulr %0, %1, %2" : "=r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
+#endif
+}
+
+/* SSAT: value / 2 (rounded down), saturated to int8. */
+static inline int32_t tinyopt_saturate_half_s8(int32_t value) {
+#if TINYOPT_HAS_DSP
+  int32_t result;
+  __asm__("ssat %0, #8, %1, asr #1" : "=r"(result) : "r"(value));
+  return result;
+#else
+  value >>= 1;
+  return value < -128 ? -128 : (value > 127 ? 127 : value);
+#endif
+}
+
 #endif
