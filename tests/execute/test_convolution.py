@@ -10,6 +10,7 @@ from kernels.cases import convolution as cases
 from support.micro import run_tflite_micro
 from support.tflite_writer import NotInTflite, write_tflite
 
+from tinyopt.errors import GraphError
 from tinyopt.execute import Executor
 from tinyopt.execute.integer.convolution import (
     exact_matmul,
@@ -127,3 +128,12 @@ def test_patches_read_zero_outside_the_image() -> None:
     assert fields.shape == (1, 2, 2, 2, 2, 1)
     assert fields[0, 0, 0].reshape(-1).tolist() == [0, 0, 0, 1]
     assert fields[0, 1, 1].reshape(-1).tolist() == [1, 2, 3, 4]
+
+
+def test_scales_along_another_axis_than_the_output_channels_are_refused() -> None:
+    builder = GraphBuilder("wrong")
+    x = builder.input("x", (1, 4, 4, 2), DType.INT8, Quantization.per_tensor(1.0))
+    weights = builder.constant("w", np.ones((3, 1, 1, 2), np.int8), Quantization.per_channel([1.0, 2.0], 3))
+    builder.output(builder.add(ops.Conv2d(), [x, weights], quantization=Quantization.per_tensor(1.0)))
+    with pytest.raises(GraphError, match="per-channel scales belong to axis 0"):
+        builder.build()

@@ -81,7 +81,7 @@ def _verify_operator(graph: Graph, operator: Operator, known: set[str]) -> None:
 def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outputs: tuple[Tensor, ...]) -> str | None:
     x, y = inputs[0], outputs[0]
     if isinstance(attributes, _BIASED):
-        return _biased_problem(inputs, y)
+        return _biased_problem(attributes, inputs, y)
     if isinstance(attributes, ops.Quantize):
         return None if y.quantization is not None and y.dtype.is_integer else "the output must be quantized"
     if isinstance(attributes, ops.Dequantize):
@@ -114,7 +114,7 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
     return None
 
 
-def _biased_problem(inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
+def _biased_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
     x, w = inputs[0], inputs[1]
     if x.dtype is not y.dtype:
         return f"input is {x.dtype.value} but output is {y.dtype.value}"
@@ -128,6 +128,9 @@ def _biased_problem(inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
         return "an integer operator needs quantization parameters on input, weights and output"
     if any(w.quantization.zero_points):
         return "the weights must be symmetric (zero point 0)"
+    channel_axis = 3 if isinstance(attributes, ops.DepthwiseConv2d) else 0
+    if w.quantization.axis not in (None, channel_axis):
+        return f"weights have scales along axis {w.quantization.axis}; per-channel scales belong to axis {channel_axis}"
     if len(inputs) > 2:
         wanted = (DType.INT32,) if x.dtype is DType.INT8 else (DType.INT32, DType.INT64)
         if inputs[2].dtype not in wanted:
