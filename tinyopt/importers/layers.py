@@ -133,6 +133,8 @@ class Layers(LayoutBuilder):
         """
         if any(d != 1 for d in dilation):
             raise CannotLower("a dilated pooling window is not supported")
+        if x.data is None and self.dtype(x).is_integer and self.graph.tensor(x.tensor).quantization is None:
+            raise CannotLower("pooling of integers that are not quantized")
         x, sequence = self._image(x)
         if sequence:
             kernel, stride, padding = (1, *kernel), (1, *stride), ((0, 0), *padding)
@@ -207,7 +209,7 @@ class Layers(LayoutBuilder):
             raise CannotLower("a matrix product needs operands with axes")
         if a.rank == 1:
             y = self.matmul(self.reshape(a, (1, *a.shape)), b)
-            return self.reshape(y, (*y.shape[:-2], y.shape[-1]))
+            return self.reshape(y, y.shape[:-1] if b.rank == 1 else (*y.shape[:-2], y.shape[-1]))
         if b.rank == 1:
             y = self.matmul(a, self.reshape(b, (*b.shape, 1)))
             return self.reshape(y, y.shape[:-1])

@@ -138,7 +138,11 @@ class LayoutBuilder:
     def build(self) -> Graph:
         """The graph, with its outputs under the model's names."""
         graph = self.graph.build()
-        wanted = {t: name for t, name in self._outputs if t != name and name not in graph.tensors}
+        wanted = {t: name for t, name in self._outputs if t != name}
+        for name in set(wanted.values()) - set(wanted):
+            if name in graph.tensors and name not in graph.inputs:  # an inner tensor has taken the output's name
+                wanted[name] = graph.fresh_name(f"{name}_inner")
+        wanted = {t: name for t, name in wanted.items() if name not in graph.inputs}
         return without_dead_operators(rename_tensors(graph, wanted))
 
     # ---- values and their storage ----
@@ -158,9 +162,10 @@ class LayoutBuilder:
         inputs: Sequence[str],
         *,
         quantization: Quantization | None = None,
+        dtype: DType | None = None,
         suffix: str = "",
     ) -> str:
-        return self.emit_multi(attributes, inputs, quantization=quantization, suffix=suffix)[0]
+        return self.emit_multi(attributes, inputs, quantization=quantization, dtype=dtype, suffix=suffix)[0]
 
     def emit_multi(
         self,
@@ -168,12 +173,13 @@ class LayoutBuilder:
         inputs: Sequence[str],
         *,
         quantization: Quantization | None = None,
+        dtype: DType | None = None,
         suffix: str = "",
     ) -> list[str]:
         """Add an operator on stored tensors, named after the scope. Data movement keeps its input's quantization."""
         if quantization is None and not isinstance(attributes, (ops.Dequantize, ops.ArgMax, ops.Cast)):
             quantization = self.graph.tensor(inputs[0]).quantization
-        names = self.graph.add_multi(attributes, inputs, (self.scope or "t") + suffix, None, None, [quantization])
+        names = self.graph.add_multi(attributes, inputs, (self.scope or "t") + suffix, None, dtype, [quantization])
         for name in names:
             if self.graph.tensor(name).size > MAXIMUM_ELEMENTS:
                 raise ModelError(f"tensor '{name}' {list(self.graph.tensor(name).shape)} is larger than tinyopt takes")
@@ -221,7 +227,7 @@ class LayoutBuilder:
                 else:
                     quantization = replace(quantization, axis=position)
             assert value.data is not None
-            data = np.ascontiguousarray(value.data.transpose([*rest, *order]).reshape(target))
+            data = np.array(value.data.transpose([*rest, *order]).reshape(target), order="C")
             name = self.graph.constant(value.name or f"{self.scope}_constant", data, quantization)
             if quantization is not None:
                 name = self.graph.add(ops.Dequantize(), [name], name=f"{name}_real")
@@ -344,13 +350,19 @@ class LayoutBuilder:
     # ---- operators that work in any order ----
 
     def elementwise(
-        self, attributes: ops.Attributes, value: Value, *, quantization: Quantization | None = None
+        self,
+        attributes: ops.Attributes,
+        value: Value,
+        *,
+        quantization: Quantization | None = None,
+        dtype: DType | None = None,
     ) -> Value:
         """An operator on each element."""
         if value.data is not None:
             tensor = self.store(value, [[axis] for axis in range(value.rank)])
             value = self.value(tensor, [[axis] for axis in range(value.rank)], value.shape)
-        return replace(value, tensor=self.emit(attributes, [value.tensor], quantization=quantization))
+        tensor = self.emit(attributes, [value.tensor], quantization=quantization, dtype=dtype)
+        return replace(value, tensor=tensor)
 
     def broadcasting(
         self, attributes: ops.Attributes, left: Value, right: Value, *, leading: Value | None = None
@@ -377,7 +389,12 @@ class LayoutBuilder:
     def _refine(self, value: Value, refined: Sequence[Sequence[int]], rank: int) -> Value:
         """Give a value leading axes of one, and split its axes into the parts that the leading operand stores."""
         padded = (1,) * (rank - value.rank) + value.shape
-        shape = [n for size, parts in zip(padded, refined) for n in (parts if size > 1 else [1] * len(parts))]
+        shape: list[int] = []
+        for size, parts in zip(padded, refined):
+            if size == 1:
+                shape += [1] * len(parts)
+            else:  # where the leading operand has one element, there is one part
+                shape += parts if math.prod(parts) == size else [size]
         return self.reshape(value, shape)
 
     def _operand(self, value: Value, groups: Groups) -> str:
@@ -390,7 +407,16 @@ class LayoutBuilder:
         return self.store(value, kept)
 
     def binary(self, op: ops.BinaryKind, left: Value, right: Value) -> Value:
+        """An infinite constant that is added (an attention mask) becomes a large finite one."""
+        if op is ops.BinaryKind.ADD:
+            left, right = (self._finite(v) for v in (left, right))
         return self.broadcasting(ops.Binary(op), left, right)
+
+    def _finite(self, value: Value) -> Value:
+        if value.data is None or value.data.dtype != np.float32 or not np.isinf(value.data).any():
+            return value
+        self.graph.note(f"'{self.scope}': infinite values in an added mask became ±1e9")
+        return replace(value, data=np.clip(value.data, -1e9, 1e9))
 
     def reduce(self, op: ops.ReduceKind, value: Value, axes: Sequence[int], keep_dims: bool) -> Value:
         reduced = sorted({axis % value.rank for axis in axes}) if value.rank else []
@@ -410,6 +436,7 @@ class LayoutBuilder:
 
     def concat(self, values: Sequence[Value], axis: int) -> Value:
         axis %= values[0].rank
+        values = [v for v in values if v.size] or list(values[:1])
         if len(values) == 1:
             return values[0]
         if all(v.data is not None for v in values):
@@ -439,8 +466,12 @@ class LayoutBuilder:
 
     def split(self, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
         axis %= value.rank
-        if sum(sizes) != value.shape[axis] or min(sizes, default=0) < 1:
+        if sum(sizes) != value.shape[axis] or min(sizes, default=-1) < 0:
             raise ModelError(f"split sizes {list(sizes)} do not make {value.shape[axis]}")
+        if 0 in sizes:  # empty parts stay constants, which a concatenation drops
+            parts = iter(self.split(value, axis, [n for n in sizes if n]))
+            empty = tuple(0 if a == axis else d for a, d in enumerate(value.shape))
+            return [next(parts) if n else constant(np.zeros(empty, np.float32)) for n in sizes]
         shapes = [tuple(n if a == axis else d for a, d in enumerate(value.shape)) for n in sizes]
         if value.data is not None:
             return [constant(part) for part in np.split(value.real, np.cumsum(sizes)[:-1], axis)]
