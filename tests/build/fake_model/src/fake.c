@@ -20,7 +20,7 @@ int32_t fake_sum(const int8_t *input, int32_t sum) {
     sum += input[k];
 #ifdef FAKE_FAULT
     if (input[k] == 13) {
-      *(volatile uint32_t *)0xF0000000u = 1;
+      __builtin_trap();
     }
 #endif
 #ifdef FAKE_HANG
