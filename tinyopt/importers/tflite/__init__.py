@@ -7,12 +7,12 @@ from pathlib import Path
 from tinyopt.errors import ModelError
 from tinyopt.graph import Graph, GraphBuilder
 from tinyopt.importers.files import read_bytes
-from tinyopt.importers.tflite import elementwise, layers, movement, variables
+from tinyopt.importers.tflite import elementwise, layers, movement, recurrent, variables
 from tinyopt.importers.tflite.lowering import LOWERINGS, CannotLower, Importer
 from tinyopt.importers.tflite.schema import IDENTIFIER, read_model
 
 __all__ = ["import_tflite", "is_tflite", "supported_operators"]
-_MODULES = (elementwise, layers, movement, variables)  # importing them registers the operators
+_MODULES = (elementwise, layers, movement, recurrent, variables)  # importing them registers the operators
 
 
 def is_tflite(data: bytes) -> bool:

@@ -1,10 +1,8 @@
-"""Convolutions, matrix products, pooling and recurrent layers of TFLite."""
+"""Convolutions, matrix products, pooling and image resizing of TFLite."""
 
 from __future__ import annotations
 
 import math
-
-import numpy as np
 
 from tinyopt.errors import ModelError
 from tinyopt.graph import DType, Shape, ops
@@ -181,66 +179,3 @@ def resize(node: Node) -> None:
         node.arithmetic(x)
     corners, centers = bool(node.option("AlignCorners")), bool(node.option("HalfPixelCenters"))
     node.move(ops.Resize2d((size[0], size[1]), method, corners, centers), [x])
-
-
-_LSTM_INPUTS = 24
-_WEIGHTS, _RECURRENT, _PEEPHOLE, _BIAS, _PROJECTION, _STATES, _NORM = 1, 5, 9, 12, 16, 18, 20
-
-
-@lowers("UNIDIRECTIONAL_SEQUENCE_LSTM")
-def lstm(node: Node) -> None:
-    """Float or hybrid. The hidden and the cell state are variables of the model: they live on between inferences."""
-    missing = [i for i in (*range(_WEIGHTS, _PEEPHOLE), *range(_BIAS, _PROJECTION)) if not node.has(i)]
-    extra = (*range(_PEEPHOLE, _BIAS), *range(_PROJECTION, _STATES), *range(_NORM, _LSTM_INPUTS))
-    if missing or any(node.has(i) for i in extra):
-        raise CannotLower("an LSTM with coupled gates, peepholes, a projection or layer normalisation")
-    if node.option("FusedActivationFunction") != 4 or node.option("DiagonalRecurrentTensors"):
-        raise CannotLower("an LSTM whose activation is not tanh, or with diagonal weights")
-    x = node.input(0)
-    if node.arithmetic(x) is not DType.FLOAT32:
-        raise CannotLower("an integer LSTM; convert the model with a float LSTM and quantize it here")
-    time_major = bool(node.option("TimeMajor"))
-    if time_major:
-        x = node.step(ops.Transpose((1, 0, 2)), [x], f"{x}/batch_major", DType.FLOAT32, None)
-
-    def stacked(first: int, stem: str) -> str:
-        gates = [node.float_weights(node.input(first + gate)) for gate in range(4)]
-        return node.importer.builder.constant(
-            f"{node.name}/{stem}", np.concatenate([node.tensor(g).value for g in gates])
-        )
-
-    names = [x, stacked(_WEIGHTS, "weights"), stacked(_RECURRENT, "recurrent"), stacked(_BIAS, "bias")]
-    hidden = node.tensor(names[2]).shape[-1]
-    batch = node.tensor(x).shape[0]
-    states = [_lstm_state(node, position, (batch, hidden)) for position in (_STATES, _STATES + 1)]
-    reads = [read for _, read in states]
-    y = node.output()
-    stem = f"{y.name}/batch_major" if time_major else y.name
-    outputs = node.importer.builder.add_multi(
-        ops.Lstm(cell_clip=node.real("CellClip")),
-        [*names, *reads],
-        node.name,
-        [stem, f"{node.name}/hidden", f"{node.name}/cell"],
-        DType.FLOAT32,
-    )
-    for (state, _), value in zip(states, outputs[1:]):
-        node.importer.builder.assign(state, value)
-    if time_major:
-        node.emit(ops.Transpose((1, 0, 2)), [outputs[0]])
-    else:
-        node.finish(outputs[0])
-
-
-def _lstm_state(node: Node, position: int, shape: Shape) -> tuple[str, str]:
-    """State and read tensor of a variable tensor; zero before the first inference."""
-    index = node.index(position)
-    declared = node.importer.subgraph.tensors[index]
-    if not declared.is_variable or index in node.importer.names:
-        raise CannotLower(f"the state '{declared.name}' is not a variable of this layer alone")
-    node.importer.spend(4 * math.prod(shape))
-    node.importer.builder.note(
-        "the state of an LSTM lives on between inferences, as in TensorFlow Lite; reset it between sequences"
-    )
-    state, read = node.importer.state(declared.name, np.zeros(shape, np.float32), None, declared.name)
-    node.importer.bind(index, read)
-    return state, read

@@ -1,5 +1,5 @@
 """From the operators of a TFLite file to operators of the graph: the machinery. The operators are in the modules
-``layers``, ``elementwise``, ``movement`` and ``variables``, one small function each."""
+``layers``, ``recurrent``, ``elementwise``, ``movement`` and ``variables``, one small function each."""
 
 from __future__ import annotations
 
