@@ -114,3 +114,15 @@ def test_layer_normalisation_of_a_constant_row_is_beta() -> None:
     )
     got = Executor(graph)({"x0": np.full((2, 3), 42, np.int8)})[graph.outputs[0]]
     np.testing.assert_array_equal(got, [beta, beta])
+
+
+def test_reductions_of_unquantized_integers_are_those_of_c() -> None:
+    data = np.array([[-7, 2, 3], [2**31 - 1, 1, 1]], np.int32)
+    for op, wanted in (
+        (ops.ReduceKind.SUM, [-2, -(2**31) + 1]),
+        (ops.ReduceKind.MEAN, [0, 715827883]),
+        (ops.ReduceKind.MAX, [3, 2**31 - 1]),
+        (ops.ReduceKind.MIN, [-7, 1]),
+    ):
+        graph = single(ops.Reduce(op, (1,)), [((2, 3), None)], DType.INT32, None)
+        np.testing.assert_array_equal(Executor(graph)({"x0": data})[graph.outputs[0]], wanted)

@@ -1,10 +1,12 @@
 /* Elementwise sum or difference of int8 tensors with broadcasting.
  *
- * a, b int8 of any shapes that broadcast; output int8 of the broadcast shape.
+ * a, b int8 of any shapes that broadcast; output int8 of the broadcast shape. a is the operand with the larger scale,
+ * the model's first or second.
  *
- * output = clamp(requantize(A + b_sign * B, output) + output_zero_point), where
- * A = requantize((a - a_zero_point) * 2^20, a multiplier), and B likewise: both are brought to twice the larger input
- * scale, 20 bits up. This equals TensorFlow Lite Micro's ADD and SUB bit for bit.
+ * Both operands are brought to twice the larger scale, 20 bits up: A = requantize((a - a_zero_point) * 2^20, 1/2),
+ * which is (a - a_zero_point) * 2^19 exactly, and B = requantize((b - b_zero_point) * 2^20, b_multiplier, b_shift).
+ * Then output = clamp(requantize(±A ± B, output) + output_zero_point). This equals TensorFlow Lite Micro's ADD and SUB
+ * bit for bit.
  *
  * Pointers need no alignment. The output may be the memory of an input that has the output's shape.
  */
@@ -18,13 +20,12 @@ typedef struct {
   const int8_t *constant; /* the operand that is no activation, or NULL */
   int32_t constant_first; /* 1: the constant is a; 0: it is b */
   tinyopt_broadcast broadcast;
-  int32_t a_zero_point;
-  int32_t a_multiplier;
-  int32_t a_shift;
+  int32_t a_factor; /* 2^19, or -2^19 where a is subtracted */
+  int32_t a_offset; /* -a_zero_point * a_factor */
   int32_t b_zero_point;
   int32_t b_multiplier;
-  int32_t b_shift;
-  int32_t b_sign; /* 1: a + b; -1: a - b */
+  int32_t b_shift; /* never to the left */
+  int32_t b_sign;  /* 1, or -1 where b is subtracted */
   int32_t output_multiplier;
   int32_t output_shift;
   int32_t output_zero_point;
@@ -37,9 +38,5 @@ void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
 
 /* Portable C; one activation and the constant. */
 void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, int8_t *output);
-
-/* Arm DSP extension: two activations of the output's shape (one row, in broadcast.columns), b_sign 1. The operand of
- * the larger scale is a: its multiplier is one half. All shifts are to the right, the output's by at least one. */
-void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 
 #endif

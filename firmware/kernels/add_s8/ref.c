@@ -1,19 +1,20 @@
 #include "add_s8.h"
 
 void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output) {
+  /* A copy, whose fields stay in registers: the compiler must assume that a written byte may change *op. */
+  const tinyopt_add_s8 p = *op;
   tinyopt_broadcast_row row = {0};
   do {
     const int8_t *a_value = a + row.a;
     const int8_t *b_value = b + row.b;
-    for (int32_t i = 0; i < op->broadcast.columns; ++i) {
-      int32_t a_high = (*a_value - op->a_zero_point) * (1 << 20);
-      int32_t b_high = (*b_value - op->b_zero_point) * (1 << 20);
-      int32_t sum = tinyopt_requantize(a_high, op->a_multiplier, op->a_shift) +
-                    op->b_sign * tinyopt_requantize(b_high, op->b_multiplier, op->b_shift);
-      *output++ = tinyopt_requantize_s8(sum, op->output_multiplier, op->output_shift, op->output_zero_point,
-                                        op->clamp_low, op->clamp_high);
-      a_value += op->broadcast.a_step;
-      b_value += op->broadcast.b_step;
+    const int8_t *end = output + p.broadcast.columns;
+    while (output < end) {
+      int32_t b_high = tinyopt_doubling_high_multiply((*b_value - p.b_zero_point) * (1 << 20), p.b_multiplier);
+      int32_t sum = *a_value * p.a_factor + p.a_offset + p.b_sign * tinyopt_rounding_shift_right(b_high, -p.b_shift);
+      *output++ = tinyopt_requantize_s8(sum, p.output_multiplier, p.output_shift, p.output_zero_point, p.clamp_low,
+                                        p.clamp_high);
+      a_value += p.broadcast.a_step;
+      b_value += p.broadcast.b_step;
     }
   } while (tinyopt_broadcast_next(&op->broadcast, &row));
 }

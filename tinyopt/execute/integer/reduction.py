@@ -29,6 +29,8 @@ def mean_multiplier(count: int, x: Tensor, y: Tensor) -> Multiplier:
 @integer(Reduce)
 def reduce(attributes: Reduce, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]) -> list[Array]:
     x, y = ins[0], outs[0]
+    if x.quantization is None:
+        return [_plain(attributes, arrays[0].astype(np.int64), reduced_count(attributes, x), y)]
     source, target = quantization_of(x), quantization_of(y)
     values = arrays[0].astype(np.int64)
     axes, keep = attributes.axes, attributes.keep_dims
@@ -46,6 +48,18 @@ def reduce(attributes: Reduce, arrays: Sequence[Array], ins: Sequence[Tensor], o
         rescaled = multiply_by_quantized_multiplier(extreme - source.zero_point, *rescale_multiplier(source, target))
         extreme = wrapped(rescaled + target.zero_point)
     return [saturate(extreme, y.dtype).reshape(y.shape)]
+
+
+def _plain(attributes: Reduce, values: Array, count: int, y: Tensor) -> Array:
+    """Unquantized integers (indices, sizes): C arithmetic; sums wrap, a mean truncates."""
+    if attributes.op in (ReduceKind.MAX, ReduceKind.MIN):
+        choose = np.max if attributes.op is ReduceKind.MAX else np.min
+        result = np.asarray(choose(values, axis=attributes.axes)) if attributes.axes else values
+    else:
+        result = np.asarray(values.sum(axis=attributes.axes))
+        if attributes.op is ReduceKind.MEAN:
+            result = np.sign(result) * (np.abs(result) // count)
+    return np.asarray(result.astype(y.dtype.numpy)).reshape(y.shape)
 
 
 @integer(ArgMax)

@@ -60,9 +60,14 @@ def _multiplier(name: str, value: Multiplier) -> dict[str, Value]:
     return {f"{prefix}multiplier": value[0], f"{prefix}shift": value[1]}
 
 
-def _call(graph: Graph, operator: Operator, kernel: Kernel, parameters: dict[str, Value]) -> Call:
-    """The call with its operand fields: constants into the struct, activations as pointers, what may be in place."""
-    ins, y = graph.ins(operator), graph.outs(operator)[0]
+def _call(
+    graph: Graph, operator: Operator, kernel: Kernel, parameters: dict[str, Value], *, swapped: bool = False
+) -> Call:
+    """The call with its operand fields: constants into the struct, activations as pointers, what may be in place.
+
+    ``swapped``: the kernel takes the second operand first.
+    """
+    ins, y = graph.ins(operator)[:: -1 if swapped else 1], graph.outs(operator)[0]
     constant = next((t for t in ins if t.data is not None), None)
     fields: dict[str, Value] = {
         "constant": None
@@ -78,6 +83,27 @@ def _call(graph: Graph, operator: Operator, kernel: Kernel, parameters: dict[str
 
 
 def _lower_add(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    """The operand of the larger scale first: its multiplier is exactly one half, and its path is a multiplication."""
+    attributes, (first, second), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(attributes, ops.Binary)
+    p = add_parameters(attributes.op, first, second, y)
+    swapped = second.scale > first.scale
+    signs = (1, 1 if attributes.op is BinaryKind.ADD else -1)
+    (a, a_sign), (b, b_sign) = ((second, signs[1]), (first, signs[0])) if swapped else zip((first, second), signs)
+    factor = a_sign << (p.left_shift - 1)
+    parameters: dict[str, Value] = {
+        "a_factor": factor,
+        "a_offset": -a.zero_point * factor,
+        "b_zero_point": b.zero_point,
+        **_multiplier("b", p.a if swapped else p.b),
+        "b_sign": b_sign,
+        **_multiplier("output", p.output),
+        **output_limits(y, attributes.activation),
+    }
+    return _call(graph, operator, kernel, parameters, swapped=swapped)
+
+
+def _lower_add_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     attributes, (a, b), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(attributes, ops.Binary)
     p = add_parameters(attributes.op, a, b, y)
@@ -213,11 +239,11 @@ def _pair(
 
 
 KERNELS = (
-    *_pair("add_s8", (BinaryKind.ADD, BinaryKind.SUB), DType.INT8, _lower_add, 60),
+    *_pair("add_s8", (BinaryKind.ADD, BinaryKind.SUB), DType.INT8, _lower_add, 45),
     *_pair("mul_s8", (BinaryKind.MUL,), DType.INT8, _lower_product, 35),
     *_pair("div_s8", (BinaryKind.DIV,), DType.INT8, _lower_product, 150, _DIVISION),
     *_pair("minmax_s8", _EXTREMES, DType.INT8, _lower_extreme, 15),
-    *_pair("add_s16", (BinaryKind.ADD, BinaryKind.SUB), DType.INT16, _lower_add, 60),
+    *_pair("add_s16", (BinaryKind.ADD, BinaryKind.SUB), DType.INT16, _lower_add_s16, 70),
     *_pair("mul_s16", (BinaryKind.MUL,), DType.INT16, _lower_product, 35),
     *_pair("minmax_s16", _EXTREMES, DType.INT16, _lower_extreme_s16, 15),
     *_pair("binary_f32", tuple(BinaryKind), DType.FLOAT32, _lower_float, 15),
