@@ -39,4 +39,8 @@ void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
 /* Portable C; one activation and the constant. */
 void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension: two activations of the output's shape (one row, in broadcast.columns); the output's shift is to
+ * the right. */
+void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
 #endif

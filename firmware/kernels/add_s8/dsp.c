@@ -1,18 +1,19 @@
 /* Sum of two int8 tensors of one shape with the Arm DSP extension.
  *
- * The operand of the larger scale has the multiplier one half, so that its share is (a - a_zero_point) * 2^19 exactly.
  * SMMULR of a doubled value is the rounding doubling high multiply; adding the sign, shifting by one less, adding
  * 2 * zero point + 1 and halving is the rounding shift of the output. */
 #include "add_s8.h"
 #include "dsp.h"
 
 typedef struct {
+  int32_t a_factor;
+  int32_t a_offset;
   int32_t b_zero_point;
   int32_t b_multiplier;
+  int32_t b_sign;
   int32_t b_right;     /* shift of b */
   int32_t b_half;      /* what rounds it; with no shift, zero */
   int32_t b_sign_mask; /* -1, or 0 with no shift */
-  int32_t a_offset;    /* -a_zero_point * 2^19 */
   int32_t multiplier;  /* of the output */
   int32_t right;       /* shift of the output, minus one */
   int32_t offset;      /* 2 * output zero point + 1 */
@@ -21,7 +22,7 @@ typedef struct {
 static inline int32_t add_one(const sum_t *s, int32_t a, int32_t b) {
   int32_t scaled = tinyopt_smmulr((b - s->b_zero_point) * (1 << 21), s->b_multiplier);
   scaled = (scaled + ((scaled >> 31) & s->b_sign_mask) + s->b_half) >> s->b_right;
-  int32_t sum = scaled + a * (1 << 19) + s->a_offset;
+  int32_t sum = a * s->a_factor + s->a_offset + scaled * s->b_sign;
   sum = tinyopt_smmulr(sum * 2, s->multiplier);
   return tinyopt_saturate_half_s8(((sum + (sum >> 31)) >> s->right) + s->offset);
 }
@@ -38,12 +39,14 @@ static inline uint32_t add_four(const sum_t *s, uint32_t a, uint32_t b) {
 }
 
 void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output) {
-  const sum_t s = {.b_zero_point = op->b_zero_point,
+  const sum_t s = {.a_factor = op->a_factor,
+                   .a_offset = op->a_offset,
+                   .b_zero_point = op->b_zero_point,
                    .b_multiplier = op->b_multiplier,
+                   .b_sign = op->b_sign,
                    .b_right = -op->b_shift,
                    .b_half = op->b_shift < 0 ? 1 << (-op->b_shift - 1) : 0,
                    .b_sign_mask = op->b_shift < 0 ? -1 : 0,
-                   .a_offset = -op->a_zero_point * (1 << 19),
                    .multiplier = op->output_multiplier,
                    .right = -op->output_shift - 1,
                    .offset = 2 * op->output_zero_point + 1};

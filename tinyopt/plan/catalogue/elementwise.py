@@ -82,7 +82,7 @@ def _call(
     return Call(kernel, operator, fields, tuple(t.name for t in inputs), (y.name,), in_place=in_place)
 
 
-def _lower_add(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+def lower_add(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     """The operand of the larger scale first: its multiplier is exactly one half, and its path is a multiplication."""
     attributes, (first, second), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(attributes, ops.Binary)
@@ -239,7 +239,7 @@ def _pair(
 
 
 KERNELS = (
-    *_pair("add_s8", (BinaryKind.ADD, BinaryKind.SUB), DType.INT8, _lower_add, 45),
+    *_pair("add_s8", (BinaryKind.ADD, BinaryKind.SUB), DType.INT8, lower_add, 45),
     *_pair("mul_s8", (BinaryKind.MUL,), DType.INT8, _lower_product, 35),
     *_pair("div_s8", (BinaryKind.DIV,), DType.INT8, _lower_product, 150, _DIVISION),
     *_pair("minmax_s8", _EXTREMES, DType.INT8, _lower_extreme, 15),
