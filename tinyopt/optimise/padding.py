@@ -38,20 +38,20 @@ def _is_exact(edit: Rewriter, a: ops.Pad, reader: ops.Attributes, pad: Operator)
     """Whether the elements that the Pad writes act in the reader as its own padding does."""
     (x,) = edit.ins(pad)
     if not isinstance(reader, ops.MaxPool2d):
-        return bool(pad_value(a, x) == (0 if x.quantization is None else x.zero_point))
+        return bool(pad_value(a, x).item() == (0 if x.quantization is None else x.zero_point))
     if x.dtype is DType.FLOAT32:
         if a.value <= float(np.finfo(np.float32).min):
             return True
         low, _ = value_bounds(edit, x)
         return low is not None and a.value <= low
-    return int(pad_value(a, x)) == int(np.iinfo(x.dtype.numpy).min)
+    return int(pad_value(a, x).item()) == int(np.iinfo(x.dtype.numpy).min)
 
 
 def _merge_pads(edit: Rewriter, first: Operator, second: Operator, a: ops.Pad) -> None:
     b = first.attributes
     assert isinstance(b, ops.Pad)
     x = edit.ins(first)[0]
-    if a.mode is not ops.PadMode.CONSTANT or pad_value(a, x) != pad_value(b, x):
+    if a.mode is not ops.PadMode.CONSTANT or pad_value(a, x).item() != pad_value(b, x).item():
         return
     before = tuple(p + q for p, q in zip(a.before, b.before))
     after = tuple(p + q for p, q in zip(a.after, b.after))
