@@ -16,7 +16,8 @@ def _accepts_add(graph: Graph, operator: Operator) -> bool:
         return False
     if not all_dtypes(graph, operator, DType.INT8) or any(t.is_constant or t.shape != y.shape for t in ins):
         return False
-    return y.quantization is not None and add_parameters(attributes.op, *ins, y).output[1] <= -1
+    a, b = ins
+    return y.quantization is not None and add_parameters(attributes.op, a, b, y).output[1] <= -1
 
 
 KERNELS = (
