@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyopt.graph import Array, ops
 from tinyopt.graph.ops import BinaryKind, Clamp, Padding, ReduceKind, ResizeMethod, UnaryKind
-from tinyopt.importers.layout import CannotLower, LayoutBuilder, Value, constant
+from tinyopt.importers.layout import CannotLower, LayoutBuilder, Value, constant, normal_axis
 
 NHWC = ((0,), (2,), (3,), (1,))
 Pairs = Sequence[tuple[int, int]]
@@ -325,7 +325,7 @@ class Layers(LayoutBuilder):
 
     def _last(self, x: Value, axis: int) -> tuple[str, list[list[int]]]:
         """x stored with ``axis`` last, the others as they are."""
-        axis %= x.rank
+        axis = normal_axis(axis, x.rank)
         groups = self.stored_groups(x, [axis]) if x.data is None else None
         if groups is not None and groups[-1] == [axis]:
             return x.tensor, groups
@@ -338,7 +338,7 @@ class Layers(LayoutBuilder):
 
     def argmax(self, x: Value, axis: int, keep_dims: bool) -> Value:
         """Indices as int32 (an MCU has no use for 64 bits)."""
-        axis %= x.rank
+        axis = normal_axis(axis, x.rank)
         tensor, groups = self.separate(x, [axis])
         position = groups.index([axis])
         shape = tuple(1 if a == axis else d for a, d in enumerate(x.shape))

@@ -71,6 +71,13 @@ class Value:
         return [atom for axis in axes for atom in self.factors[axis]]
 
 
+def normal_axis(axis: int, rank: int) -> int:
+    """A non-negative axis; raises ModelError when it is out of range."""
+    if not -rank <= axis < rank:
+        raise ModelError(f"axis {axis} is out of range for {rank} axes")
+    return axis % rank
+
+
 def constant(data: Array, name: str = "", quantization: Quantization | None = None) -> Value:
     data = np.asarray(data)
     if data.dtype == np.float64:
@@ -419,7 +426,7 @@ class LayoutBuilder:
         return replace(value, data=np.clip(value.data, -1e9, 1e9))
 
     def reduce(self, op: ops.ReduceKind, value: Value, axes: Sequence[int], keep_dims: bool) -> Value:
-        reduced = sorted({axis % value.rank for axis in axes}) if value.rank else []
+        reduced = sorted({normal_axis(axis, value.rank) for axis in axes})
         shape = tuple(1 if axis in reduced else d for axis, d in enumerate(value.shape))
         final = shape if keep_dims else tuple(d for axis, d in enumerate(shape) if axis not in reduced)
         if value.data is not None:
@@ -435,7 +442,7 @@ class LayoutBuilder:
         return self.reshape(Value(shape, tensor, tuple(factors)), final)
 
     def concat(self, values: Sequence[Value], axis: int) -> Value:
-        axis %= values[0].rank
+        axis = normal_axis(axis, values[0].rank)
         values = [v for v in values if v.size] or list(values[:1])
         if len(values) == 1:
             return values[0]
@@ -465,7 +472,7 @@ class LayoutBuilder:
         return self.value(self.emit(attributes, [tensor]), groups, tuple(size))
 
     def split(self, value: Value, axis: int, sizes: Sequence[int]) -> list[Value]:
-        axis %= value.rank
+        axis = normal_axis(axis, value.rank)
         if sum(sizes) != value.shape[axis] or min(sizes, default=-1) < 0:
             raise ModelError(f"split sizes {list(sizes)} do not make {value.shape[axis]}")
         if 0 in sizes:  # empty parts stay constants, which a concatenation drops
@@ -527,7 +534,7 @@ class LayoutBuilder:
 
     def gather(self, value: Value, indices: Value, axis: int) -> Value:
         """numpy.take with constant or computed indices (already non-negative)."""
-        axis %= value.rank
+        axis = normal_axis(axis, value.rank)
         shape = (*value.shape[:axis], *indices.shape, *value.shape[axis + 1 :])
         if value.data is not None and indices.data is not None:
             return constant(np.take(value.real, indices.data, axis), value.name)

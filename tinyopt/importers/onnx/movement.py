@@ -10,7 +10,7 @@ import numpy as np
 from tinyopt.graph import Array, DType, ops
 from tinyopt.graph.ops import PadMode, ResizeMethod
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
+from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.folding import slice_bounds
 from tinyopt.importers.onnx.node import Node, Result, lowers
 
@@ -59,7 +59,9 @@ def _flatten(net: Layers, node: Node) -> Value:
 def _squeeze(net: Layers, node: Node) -> Value:
     axes = node.numbers(1, "axes")
     shape = node.x.shape
-    drop = {a % len(shape) for a in axes} if axes is not None else {a for a, d in enumerate(shape) if d == 1}
+    drop = (
+        {normal_axis(a, len(shape)) for a in axes} if axes is not None else {a for a, d in enumerate(shape) if d == 1}
+    )
     return net.reshape(node.x, [d for a, d in enumerate(shape) if a not in drop])
 
 
@@ -67,7 +69,7 @@ def _squeeze(net: Layers, node: Node) -> Value:
 def _unsqueeze(net: Layers, node: Node) -> Value:
     axes = node.numbers(1, "axes") or []
     rank = node.x.rank + len(axes)
-    places = {a % rank for a in axes}
+    places = {normal_axis(a, rank) for a in axes}
     rest = iter(node.x.shape)
     return net.reshape(node.x, [1 if a in places else next(rest) for a in range(rank)])
 
@@ -97,7 +99,7 @@ def _concat(net: Layers, node: Node) -> Value:
 
 @lowers("Split")
 def _split(net: Layers, node: Node) -> Result:
-    axis = int(node.attribute("axis", 0)) % node.x.rank
+    axis = normal_axis(int(node.attribute("axis", 0)), node.x.rank)
     sizes = node.numbers(1, "split")
     if sizes is None:
         extent, count = node.x.shape[axis], len(node.outputs)
@@ -119,7 +121,7 @@ def _slice(net: Layers, node: Node) -> Value:
     begin, size, stride = [0] * x.rank, list(x.shape), [1] * x.rank
     for start, end, axis, step in zip(starts, ends, axes, steps):
         first, stop, jump = slice_bounds(x.shape[axis], start, end, step)
-        axis %= x.rank
+        axis = normal_axis(axis, x.rank)
         begin[axis], stride[axis] = first, jump
         size[axis] = max(0, -(-(stop - first) // jump))
     return net.slice(x, begin, size, stride)
@@ -127,7 +129,7 @@ def _slice(net: Layers, node: Node) -> Value:
 
 @lowers("Gather")
 def _gather(net: Layers, node: Node) -> Value:
-    axis = int(node.attribute("axis", 0)) % node.x.rank
+    axis = normal_axis(int(node.attribute("axis", 0)), node.x.rank)
     extent, indices = node.x.shape[axis], node.input(1)
     if indices.data is not None:
         data = np.where(indices.data < 0, indices.data + extent, indices.data).astype(np.int32)
@@ -188,20 +190,26 @@ def _pad(net: Layers, node: Node) -> Value:
 
 
 def _coordinates(mode: str, extent: int, size: int, scale: float) -> Array:
-    """Where each output position lies in the input (ONNX, Resize, coordinate_transformation_mode)."""
-    position = np.arange(size, dtype=np.float64)
+    """Where each output position lies in the input (ONNX, Resize, coordinate_transformation_mode).
+
+    Single precision, as in other runtimes: it decides between neighbours.
+    """
+    position: Array = np.arange(size, dtype=np.float32)
+    factor, half = np.float32(scale), np.float32(0.5)
     if mode == "asymmetric":
-        return position / scale
-    if mode == "align_corners":
-        return position * ((extent - 1) / (size - 1)) if size > 1 else position * 0
-    if mode == "pytorch_half_pixel" and size == 1:
-        return position * 0
-    if mode in ("half_pixel", "pytorch_half_pixel"):
-        return (position + 0.5) / scale - 0.5
-    if mode == "half_pixel_symmetric":
-        adjusted = size / (scale * extent)
-        return extent / 2 * (1 - adjusted) + (position + 0.5) / scale - 0.5
-    raise CannotLower(f"coordinate transformation '{mode}'")
+        position = position / factor
+    elif mode == "align_corners":
+        position = position * np.float32(extent - 1) / np.float32(max(size - 1, 1))
+    elif mode == "pytorch_half_pixel" and size == 1:
+        position = position * 0
+    elif mode in ("half_pixel", "pytorch_half_pixel"):
+        position = (position + half) / factor - half
+    elif mode == "half_pixel_symmetric":
+        adjusted = np.float32(size) / (factor * extent)
+        position = extent * half * (1 - adjusted) + (position + half) / factor - half
+    else:
+        raise CannotLower(f"coordinate transformation '{mode}'")
+    return position
 
 
 _ROUND: dict[str, Callable[[Array], Array]] = {
@@ -248,7 +256,7 @@ def _target(node: Node, shape: Sequence[int]) -> tuple[list[int], list[float]]:
     elif node.attributes.get("scales") is not None:
         scales = [float(v) for v in node.attributes["scales"]]
     sizes = node.numbers(3) if index == 2 else None
-    axes = [a % len(shape) for a in node.ints("axes", range(len(shape)))]
+    axes = [normal_axis(a, len(shape)) for a in node.ints("axes", range(len(shape)))]
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")
     final_size, final_scale = list(shape), [1.0] * len(shape)
     if len(scales) == len(axes):

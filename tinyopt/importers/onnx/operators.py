@@ -10,7 +10,7 @@ import numpy as np
 from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
+from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.node import OPERATORS, Lowering, Node, Result, lowers
 
 
@@ -369,14 +369,14 @@ def _group_norm(net: Layers, node: Node) -> Value:
 def _layer_norm(net: Layers, node: Node) -> Value:
     if any(node.outputs[1:]):
         raise CannotLower("the mean and deviation of a layer normalisation are not available")
-    axes = node.x.rank - int(node.attribute("axis", -1)) % node.x.rank
+    axes = node.x.rank - normal_axis(int(node.attribute("axis", -1)), node.x.rank)
     return net.layer_norm(node.x, axes, node.input(1), node.optional(2), float(node.attribute("epsilon", 1e-5)))
 
 
 @lowers("RMSNormalization")
 def _rms_norm(net: Layers, node: Node) -> Value:
     """x / sqrt(mean(x²) + epsilon) * scale (Zhang and Sennrich 2019)."""
-    axes = range(int(node.attribute("axis", -1)) % node.x.rank, node.x.rank)
+    axes = range(normal_axis(int(node.attribute("axis", -1)), node.x.rank), node.x.rank)
     mean = net.reduce(ReduceKind.MEAN, net.unary(UnaryKind.SQUARE, node.x), axes, True)
     shifted = net.binary(BinaryKind.ADD, mean, number(float(node.attribute("epsilon", 1e-5))))
     normal = net.binary(BinaryKind.MUL, node.x, net.unary(UnaryKind.RSQRT, shifted))
@@ -389,7 +389,7 @@ def _softmax(net: Layers, node: Node) -> Value:
     x, log = node.x, node.operator == "LogSoftmax"
     if node.opset >= 13:
         return net.softmax(x, int(node.attribute("axis", -1)), log=log)
-    axis = int(node.attribute("axis", 1)) % max(x.rank, 1)
+    axis = normal_axis(int(node.attribute("axis", 1)), x.rank)
     if math.prod(x.shape[axis + 1 :]) == 1:
         return net.softmax(x, axis, log=log)
     flat = net.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))

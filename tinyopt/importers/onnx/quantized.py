@@ -14,7 +14,7 @@ import numpy as np
 
 from tinyopt.graph import Array, DType, Quantization, ops
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
+from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.node import OPERATORS, Lowering, Node, Result, lowers
 
 _SIGNED = {DType.UINT8: (DType.INT8, 128)}
@@ -33,9 +33,9 @@ def _parameters(scale: Value, zero: Value | None, axis: int, shape: Sequence[int
     zeros = np.zeros(scales.shape, np.int64) if zero is None else np.asarray(zero.data, np.int64)
     if scales.size == 1:
         return scales.reshape(1), zeros.reshape(-1)[:1], None
-    if scales.ndim != 1 or scales.size != shape[axis % len(shape)]:
+    if scales.ndim != 1 or scales.size != shape[normal_axis(axis, len(shape))]:
         raise CannotLower(f"scales {list(scales.shape)} for a tensor {list(shape)} (blocks are not supported)")
-    return scales, zeros.reshape(-1), axis % len(shape)
+    return scales, zeros.reshape(-1), normal_axis(axis, len(shape))
 
 
 def dequantize(net: Layers, x: Value, scale: Value, zero: Value | None, axis: int = 1) -> Value:
