@@ -38,7 +38,7 @@ void port_init(void) {
   TIMER0_MODE = 0;
   TIMER0_BITMODE = 3; /* 32 bits */
   TIMER0_PRESCALER = 0;
-  TIMER0_START = 1;
+  TIMER0_START = 1; /* last: a new timer makes an emulator look at the console, which takes bytes from now on */
 }
 
 int port_getc(void) {
