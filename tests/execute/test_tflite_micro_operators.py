@@ -77,7 +77,7 @@ def _unary_in_tflm(a: ops.Unary, x, y) -> bool:  # type: ignore[no-untyped-def]
     if a.op is ops.UnaryKind.ELU:
         return a.alpha == 1.0
     if a.op is ops.UnaryKind.HARD_SWISH:
-        return x.scale / 128 < 0.99 * y.scale
+        return 0.99 * y.scale > x.scale / 128 and 1.01 * y.scale < x.scale * 512
     return True
 
 

@@ -161,8 +161,8 @@ def _hard_swish_exact(attributes: Unary, q: Array, x: Quantization, y: Quantizat
     fine_scale = np.float32(1 / 128) * np.float32(x.scale)
     output_multiplier, output_shift = quantize_multiplier(float(fine_scale / np.float32(y.scale)))
     relu_multiplier, relu_shift = quantize_multiplier(float(fine_scale / np.float32(3.0 / 32768.0)))
-    if output_shift > 0:
-        return None
+    if output_shift > 0 or min(output_shift, relu_shift) < -15:
+        return None  # TFLM refuses the first, and shifts an int16 by more than its width in the second case
     fine = q << 7
     scaled = _multiply_s16(fine, _to_int16_multiplier(output_multiplier))
     gate = fine
