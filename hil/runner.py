@@ -116,8 +116,10 @@ def measure(
     notes: tuple[str, ...] = ()
     if cycles:
         exact, notes = _with_cycle_model(firmware, board, data[0], first, timeout)
-    counted = [reply.count for reply in replies]
     unit = _instruction_unit(board, info)
+    counted = [reply.count for reply in replies]
+    if exact and unit:
+        counted = [_unwrapped(count, exact[0].total.instructions / unit) for count in counted]
     on_clock = unit is None and board.emulator is not None
     medians = [_scaled(value, unit) for value in (statistics.median(counted), min(counted), max(counted))]
     return Measurement(
@@ -229,6 +231,12 @@ def _instruction_unit(board: Board, info: DeviceInfo) -> float | None:
         return None
     # The emulator's clock goes on by a fixed time per instruction, and the device counts a clock.
     return 1e9 / (info.counter_hz * 2.0**board.emulator.icount_shift)
+
+
+def _unwrapped(count: int, near: float) -> int:
+    """A 32-bit count with the turns of the counter that bring it closest to what it must be near."""
+    turns = round((near - count) / 2**32)
+    return count + max(0, turns) * 2**32
 
 
 def _scaled(count: float, unit: float | None) -> int | None:
