@@ -16,6 +16,9 @@ from tinyopt.errors import DataError, GraphError
 from tinyopt.graph import Array, Graph, Tensor, ops
 from tinyopt.graph.ops import Attributes
 
+_MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Concat, ops.Split, ops.Slice, ops.Gather, ops.ArgMax)
+"""Operators that do the same to integers."""
+
 
 def run_float(
     attributes: Attributes, arrays: Sequence[Array], input_tensors: Sequence[Tensor], output_tensors: Sequence[Tensor]
@@ -38,6 +41,8 @@ def run_float(
     if isinstance(attributes, ops.Dequantize):
         assert input_tensors[0].quantization is not None
         return [input_tensors[0].quantization.dequantize(arrays[0])]
+    if input_tensors[0].quantization is not None and not isinstance(attributes, _MOVES):
+        raise GraphError(f"{attributes.kind} of '{input_tensors[0].name}' works on quantized integers, not on floats")
     function = FUNCTIONS.get(type(attributes))
     if function is None:
         raise GraphError(f"{attributes.kind} has no float implementation")
@@ -114,7 +119,11 @@ def run_batch(
 def run_sample(
     graph: Graph, inputs: Mapping[str, Array], *, observe: Callable[[Tensor, Array], None] | None = None
 ) -> dict[str, Array]:
-    """Run a float graph once: input name → array of exactly the input's shape. States hold their initial values."""
+    """Run a float graph once: input name → array of exactly the input's shape. States hold their initial values.
+
+    Raises:
+        GraphError: when the graph has integer operators; those are ``tinyopt.execute.Executor``'s.
+    """
     return _run(graph, inputs, {state.name: np.asarray(state.initial) for state in graph.states}, observe)
 
 
