@@ -9,6 +9,7 @@ from tinyopt.errors import ModelError
 from tinyopt.graph import Graph
 from tinyopt.importers.onnx.lowering import OnnxLowering
 from tinyopt.importers.onnx.reader import read_model
+from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.qdq import fold_quantization
 
 __all__ = ["import_onnx"]
@@ -42,4 +43,4 @@ def import_onnx(
     lowering = OnnxLowering(
         model, directory, name, (input_layout == "nhwc", output_layout == "nhwc"), input_shapes or {}
     )
-    return fold_quantization(lowering.run())
+    return fold_quantization(fuse_activations(lowering.run()))

@@ -16,6 +16,7 @@ from tinyopt.errors import GraphError, ModelError, Unsupported, UnsupportedOpera
 from tinyopt.graph import Graph
 from tinyopt.importers.layers import Layers
 from tinyopt.importers.layout import MAXIMUM_ELEMENTS, CannotLower, Value, constant
+from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.pytorch import movement
 from tinyopt.importers.pytorch.export import functional
 from tinyopt.importers.pytorch.operators import OPERATORS, Arguments
@@ -113,7 +114,7 @@ class _Lowering:
             )
         self._outputs()
         self.builder.graph.metadata["source"] = f"PyTorch {torch.__version__} export"
-        return self.builder.build()
+        return fuse_activations(self.builder.build())
 
     # ---- ends ----
 
