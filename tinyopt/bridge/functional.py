@@ -1,15 +1,16 @@
 """Every operator as a function on torch tensors: the float executor, and the body of a trainable network.
 
 A function takes the attributes and the input tensors (float32, layout as in ``tinyopt.graph.ops``) and returns the
-output tensors. All are differentiable where the mathematics is. The leading axis may be larger than the graph's
-batch of one: attributes that spell out shapes (reshape, slice, broadcast) and constants that carry a batch axis of
-one are stretched along axis 0. Quantize and Dequantize need the tensors' parameters and live in the executors.
+output tensors. All are differentiable where the mathematics is. Samples may be stacked along the leading axis, where
+the graph has a batch of one: pass the attributes through ``for_batch`` first; constants that carry a batch axis of one
+are stretched. Quantize and Dequantize need the tensors' parameters and live in the executors.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -231,15 +232,20 @@ def _argmax(a: ops.ArgMax, inputs: Sequence[Tensor]) -> Tensor:
 # ---- data movement --------------------------------------------------------------------------------------------
 
 
-def _batched(shape: tuple[int, ...], batch: int) -> tuple[int, ...]:
-    """A shape written for a batch of one, for ``batch`` samples."""
-    return (shape[0] * batch, *shape[1:]) if shape else shape
+def for_batch(attributes: Attributes, batch: int) -> Attributes:
+    """The attributes that do for ``batch`` stacked samples what these do for one: shapes grow along axis 0."""
+    if batch == 1:
+        return attributes
+    if isinstance(attributes, (ops.Reshape, ops.BroadcastTo)) and attributes.shape:
+        return replace(attributes, shape=(attributes.shape[0] * batch, *attributes.shape[1:]))
+    if isinstance(attributes, ops.Slice) and attributes.size:
+        return replace(attributes, size=(attributes.size[0] * batch, *attributes.size[1:]))
+    return attributes
 
 
 @_function(ops.Reshape)
 def _reshape(a: ops.Reshape, inputs: Sequence[Tensor]) -> Tensor:
-    x = inputs[0]
-    return x.reshape(_batched(a.shape, x.numel() // math.prod(a.shape)))
+    return inputs[0].reshape(a.shape)
 
 
 @_function(ops.Transpose)
@@ -249,9 +255,7 @@ def _transpose(a: ops.Transpose, inputs: Sequence[Tensor]) -> Tensor:
 
 @_function(ops.BroadcastTo)
 def _broadcast_to(a: ops.BroadcastTo, inputs: Sequence[Tensor]) -> Tensor:
-    x = inputs[0]
-    grown = x.dim() == len(a.shape) > 0 and a.shape[0] == 1
-    return x.expand(_batched(a.shape, x.shape[0]) if grown else a.shape)
+    return inputs[0].expand(a.shape)
 
 
 @_function(ops.Concat)
@@ -271,8 +275,6 @@ def _split(a: ops.Split, inputs: Sequence[Tensor]) -> list[Tensor]:
 def _slice(a: ops.Slice, inputs: Sequence[Tensor]) -> Tensor:
     x = inputs[0]
     for axis, (begin, size, stride) in enumerate(zip(a.begin, a.size, a.stride)):
-        if axis == 0 and (begin, size) == (0, 1) and x.shape[0] > 1 and len(a.size) > 1:
-            continue  # the whole batch
         if (begin, size, stride) != (0, x.shape[axis], 1):
             index = torch.arange(begin, begin + size * stride, stride, device=x.device)
             x = x.index_select(axis, index)

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from tinyopt.bridge.functional import FUNCTIONS
+from tinyopt.bridge.functional import FUNCTIONS, for_batch
 from tinyopt.errors import DataError, GraphError
-from tinyopt.graph import Array, Graph, Tensor, ops
+from tinyopt.graph import Array, Graph, Operator, Tensor, ops
 from tinyopt.graph.ops import Attributes
 
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Concat, ops.Split, ops.Slice, ops.Gather, ops.ArgMax)
@@ -46,8 +46,10 @@ def run_float(
     function = FUNCTIONS.get(type(attributes))
     if function is None:
         raise GraphError(f"{attributes.kind} has no float implementation")
+    declared = input_tensors[0].shape
+    batch = arrays[0].shape[0] if declared[:1] == (1,) else 1
     with torch.inference_mode():
-        results = function(attributes, [_tensor(array) for array in arrays])
+        results = function(for_batch(attributes, batch), [_tensor(array) for array in arrays])
     return [
         result.contiguous().numpy().astype(tensor.dtype.numpy, copy=False)
         for result, tensor in zip(results, output_tensors)
@@ -85,12 +87,19 @@ def batch_problem(graph: Graph) -> str | None:
             or (isinstance(a, ops.Gather) and (a.axis == 0) != graph.ins(operator)[0].is_constant)
             or (isinstance(a, (ops.Softmax, ops.LogSoftmax, ops.FullyConnected)) and len(varying[0].shape) < 2)
             or (isinstance(a, ops.MatMul) and any(len(t.shape) < 3 for t in varying[a.transpose_a :]))
-            or (isinstance(a, ops.Binary) and len({len(t.shape) for t in varying}) > 1)
+            or (isinstance(a, (ops.Binary, ops.BroadcastTo)) and _gains_axes(graph, operator))
+            or (isinstance(a, ops.Slice) and a.begin[0] != 0)
             or (isinstance(a, (ops.Lstm, ops.Gru)) and len(varying[0].shape) != 3)
         )
         if moved:
             return f"{where} works along the batch axis"
     return None
+
+
+def _gains_axes(graph: Graph, operator: Operator) -> bool:
+    """True when a varying operand has fewer axes than the result: its batch axis would be taken for another."""
+    rank = len(graph.outs(operator)[0].shape)
+    return any(len(t.shape) != rank for t in graph.ins(operator) if not t.is_constant)
 
 
 def run_batch(

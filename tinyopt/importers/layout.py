@@ -23,6 +23,9 @@ from tinyopt.graph.shapes import broadcast
 MAXIMUM_ELEMENTS = 1 << 28
 """Largest tensor that an importer makes; a shape beyond it comes from a damaged file."""
 
+_MAXIMUM_TRANSPOSED_AXES = 5
+"""Tensors of more axes have neighbours merged before they are transposed."""
+
 Groups = Sequence[Sequence[int]]
 """A wanted storage order: for each stored axis, the axes of the value that it holds, major first."""
 
@@ -251,6 +254,9 @@ class LayoutBuilder:
             units = iter([axis for axis in range(len(stored)) if axis not in order])
             perm = tuple(group[0] if group else next(units) for group in wanted)
             return self.emit(ops.Transpose(perm), [tensor], suffix="_layout")
+        if len(stored) <= _MAXIMUM_TRANSPOSED_AXES:  # axes of one stay in front
+            perm = (*(axis for axis in range(len(stored)) if axis not in order), *order)
+            return self._reshaped(self.emit(ops.Transpose(perm), [tensor], suffix="_layout"), target)
         runs: list[list[int]] = []  # axes that stay together
         for atom in sorted(order):
             if runs and order.index(atom) == order.index(runs[-1][-1]) + 1:
