@@ -115,9 +115,9 @@ def quantize_model(
     input_layout: str,
     json_output: bool,
 ) -> None:
-    from tinyopt.quantize import MaxRange, Percentile, PostTraining
+    from tinyopt.quantize import CalibrationMethod, MaxRange, Percentile, PostTraining
 
-    methods = {"max": MaxRange(), "percentile": Percentile(percentile)}
+    methods: dict[str, CalibrationMethod] = {"max": MaxRange(), "percentile": Percentile(percentile)}
     if method not in methods:
         raise DataError(f"--method must be one of {', '.join(methods)}, not '{method}'")
     graph = load_model(path, input_layout=input_layout)
