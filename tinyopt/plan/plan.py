@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -34,10 +34,10 @@ class Plan:
     lower_bound: int
     """No arena for these calls in this order is smaller than this."""
     objective: str = "latency"
-    _offsets: dict[str, int] = field(default_factory=dict, repr=False)
 
-    def __post_init__(self) -> None:
-        self._offsets.update({name: buffer.offset for buffer in self.buffers for name in buffer.tensors})
+    @cached_property
+    def _offsets(self) -> Mapping[str, int]:
+        return {name: buffer.offset for buffer in self.buffers for name in buffer.tensors}
 
     def offset(self, tensor: str) -> int:
         """Offset in the arena, in bytes, of an activation."""

@@ -1,0 +1,40 @@
+"""Plans of real models: as small as their calls allow, and within what the boards have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tinyopt.board import load_board
+from tinyopt.errors import BoardError
+from tinyopt.importers import load
+from tinyopt.optimise import optimise
+from tinyopt.plan import make_plan
+
+OFFICIAL = ["kws_ref_model", "vww_96_int8", "pretrainedResnet_quant", "ad01_int8"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("board", ["mps2_an385", "mps2_an386"])
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_the_arena_of_an_official_model_meets_the_lower_bound(mlperf: Path, name: str, board: str) -> None:
+    graph = load(mlperf / f"{name}.tflite")
+    for objective in ("latency", "ram", "flash"):
+        plan = make_plan(optimise(graph), load_board(board), objective=objective)
+        assert plan.arena_bytes == plan.lower_bound
+
+
+@pytest.mark.parametrize("name", ["alexa", "hey_jarvis", "hey_mycroft", "okay_nabu"])
+def test_a_wake_word_model_meets_the_lower_bound_and_copies_no_state(name: str) -> None:
+    package = pytest.importorskip("pymicro_wakeword")
+    graph = load(Path(package.__file__).parent / "models" / f"{name}.tflite")
+    plan = make_plan(optimise(graph), load_board("mps2_an386"))
+    assert plan.arena_bytes == plan.lower_bound
+    assert plan.graph is not None and len(plan.graph.operators) == len(optimise(graph).operators)
+
+
+@pytest.mark.data
+def test_visual_wake_words_does_not_fit_a_microbit(mlperf: Path) -> None:
+    with pytest.raises(BoardError, match="bytes too many"):
+        make_plan(load(mlperf / "vww_96_int8.tflite"), load_board("microbit"))
