@@ -19,6 +19,14 @@ from tinyopt.graph.ops import Attributes
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Concat, ops.Split, ops.Slice, ops.Gather, ops.ArgMax)
 """Operators that do the same to integers."""
 
+_PARAMETERS: dict[type[Attributes], int | None] = {
+    **dict.fromkeys((ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected), None),
+    **dict.fromkeys((ops.BatchNorm, ops.LayerNorm, ops.Prelu), None),
+    ops.Lstm: 4,
+    ops.Gru: 5,
+}
+"""Operators whose inputs from 1 up to here are shared by all samples."""
+
 
 def run_float(
     attributes: Attributes, arrays: Sequence[Array], input_tensors: Sequence[Tensor], output_tensors: Sequence[Tensor]
@@ -87,6 +95,7 @@ def batch_problem(graph: Graph) -> str | None:
             or (isinstance(a, ops.Gather) and (a.axis == 0) != graph.ins(operator)[0].is_constant)
             or (isinstance(a, (ops.Softmax, ops.LogSoftmax, ops.FullyConnected)) and len(varying[0].shape) < 2)
             or (isinstance(a, ops.MatMul) and any(len(t.shape) < 3 for t in varying[a.transpose_a :]))
+            or any(not t.is_constant for t in graph.ins(operator)[1 : _PARAMETERS.get(type(a), 1)])
             or (isinstance(a, (ops.Binary, ops.BroadcastTo)) and _gains_axes(graph, operator))
             or (isinstance(a, ops.Slice) and a.begin[0] != 0)
             or (isinstance(a, (ops.Lstm, ops.Gru)) and len(varying[0].shape) != 3)
