@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from tinyopt.board import load_board
-from tinyopt.build.host import REDZONE, HostBatch, HostModel
-from tinyopt.errors import DataError, DeviceError
+from tinyopt.build.host import REDZONE, HostBatch, HostModel, host_compiler
+from tinyopt.errors import DataError, DeviceError, ToolError
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, Tensor, ops
 from tinyopt.importers import load
@@ -133,6 +133,13 @@ def test_a_missing_or_misshapen_input_is_an_error_that_names_it() -> None:
         model.run({})
     with pytest.raises(DataError, match=r"int8\[1, 1, 8\], got int16"):
         model.run({"x": np.zeros((1, 1, 8), np.int16)})
+
+
+def test_a_missing_compiler_is_named_with_the_way_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    with pytest.raises(ToolError, match="apt-get install gcc"):
+        host_compiler.__wrapped__()
 
 
 def test_a_kernel_that_leaves_its_buffer_is_stopped() -> None:
