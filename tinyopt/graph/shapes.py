@@ -76,9 +76,19 @@ def _window2d(
     x: Shape, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], p: ops.Padding
 ) -> tuple[int, int]:
     _need(len(x) == 4, f"the input must be [N,H,W,C], got {list(x)}")
+    _check_padded(x, (x[1] + p.top + p.bottom, x[2] + p.left + p.right))
     return (
         window_output(x[1], kernel[0], stride[0], dilation[0], p.top, p.bottom),
         window_output(x[2], kernel[1], stride[1], dilation[1], p.left, p.right),
+    )
+
+
+def _check_padded(x: Shape, padded: tuple[int, int]) -> None:
+    """Only a damaged model pads a small image to a huge one, and no executor should try to hold that."""
+    size = x[0] * max(padded[0], 1) * max(padded[1], 1) * x[3]
+    _need(
+        size <= max(1 << 24, 64 * math.prod(x)),
+        f"the padding makes {padded[0]} x {padded[1]} of an image of {x[1]} x {x[2]}",
     )
 
 
@@ -116,9 +126,11 @@ def _transpose_conv2d(a: ops.TransposeConv2d, inputs: list[Shape]) -> list[Shape
     x, w = inputs[0], inputs[1]
     _need(len(x) == 4 and len(w) == 4 and x[3] == w[3], f"weights {list(w)} do not fit input {list(x)}")
     _check_bias(inputs, w[0])
+    _need(min(*a.stride, *a.dilation) >= 1, "stride and dilation must be at least 1")
     p = a.padding
-    oh = (x[1] - 1) * a.stride[0] + (w[1] - 1) * a.dilation[0] + 1 - p.top - p.bottom
-    ow = (x[2] - 1) * a.stride[1] + (w[2] - 1) * a.dilation[1] + 1 - p.left - p.right
+    full = [(x[1 + i] - 1) * a.stride[i] + (w[1 + i] - 1) * a.dilation[i] + 1 for i in (0, 1)]
+    oh, ow = full[0] - p.top - p.bottom, full[1] - p.left - p.right
+    _check_padded((x[0], max(oh, 1), max(ow, 1), w[0]), (full[0], full[1]))
     _need(oh >= 1 and ow >= 1, "the padding leaves no output")
     return [(x[0], oh, ow, w[0])]
 
