@@ -101,21 +101,24 @@ def serialise(
     version: int = 3,
     metadata: Mapping[str, bytes] | None = None,
     external_buffers: bool = False,
+    share_vectors: bool = False,
 ) -> bytes:
-    """The bytes of a TFLite file. ``external_buffers``: constants behind the flatbuffer, as in files over 2 GB."""
-    writer = _Writer(external_buffers)
+    """The bytes of a TFLite file. ``external_buffers``: constants behind the flatbuffer, as in files over 2 GB.
+    ``share_vectors``: equal vectors of numbers are written once, which no converter does but the format allows."""
+    writer = _Writer(external_buffers, share_vectors)
     data = writer.finish(subgraphs, description, version, metadata or {})
     if not external_buffers:
         return data
     # Two passes: offsets are written with placeholders first, the size of the flatbuffer does not change.
-    writer = _Writer(external_buffers, start=(len(data) + 15) // 16 * 16)
+    writer = _Writer(external_buffers, share_vectors, start=(len(data) + 15) // 16 * 16)
     head = writer.finish(subgraphs, description, version, metadata or {})
     assert len(head) == len(data)
     return head.ljust(writer.start, b"\0") + bytes(writer.tail)
 
 
 class _Writer:
-    def __init__(self, external: bool, start: int = 1 << 20) -> None:
+    def __init__(self, external: bool, share: bool, start: int = 1 << 20) -> None:
+        self.vectors: dict[bytes, int] | None = {} if share else None
         self.builder = flatbuffers.Builder(4096)
         self.external = external
         self.start = start
@@ -175,7 +178,12 @@ class _Writer:
         if array.size == 0:
             self.builder.StartVector(4, 0, 4)
             return int(self.builder.EndVector())
-        return int(self.builder.CreateNumpyVector(array))
+        if self.vectors is None:
+            return int(self.builder.CreateNumpyVector(array))
+        key = array.dtype.char.encode() + array.tobytes()
+        if key not in self.vectors:
+            self.vectors[key] = int(self.builder.CreateNumpyVector(array))
+        return self.vectors[key]
 
     def _offsets(self, offsets: Sequence[int]) -> int:
         self.builder.StartVector(4, len(offsets), 4)

@@ -155,8 +155,11 @@ def read_model(data: bytes, source: str) -> FileModel:
     reader = _Reader(data, source)
     try:
         return reader.model()
-    except DAMAGE as error:
-        raise ModelError(f"{source} is damaged or truncated: {reader.place} cannot be read ({error})") from None
+    except DAMAGE:  # the generated reader's own words (struct, numpy) mean nothing to the person at the terminal
+        raise ModelError(
+            f"{source} is damaged or truncated: {reader.place} cannot be read, "
+            f"an offset or a length leads out of the {len(data)} bytes of the file"
+        ) from None
 
 
 class _Reader:
