@@ -27,7 +27,7 @@ from tinyopt.plan.catalogue import all_kernels, candidates
 
 EXAMPLES = int(os.environ.get("TINYOPT_SWEEP", "12"))
 # Instruction sets whose kernels have a portable form of every intrinsic, so that they run on this computer.
-PORTABLE = frozenset({"thumb2", "dsp", "fpu"})
+PORTABLE = frozenset({"thumb2", "dsp", "fpu", "mve"})
 BOARD = load_board("host").model_copy(update={"features": PORTABLE})
 
 

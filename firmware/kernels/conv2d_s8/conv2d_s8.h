@@ -112,4 +112,13 @@ void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int
  * stride 1 without padding may have its output begin where its input begins, if it has no more channels. */
 void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
+/* Helium (MVE), two pixels by four output channels at a time; groups must be 1. weights: the stream of bytes of
+ * blocks_mve.h with one run, aligned to four, which holds bias, multipliers and shifts too (those fields are not read).
+ * scratch: two patches, each padded to a multiple of 16 bytes. In place: as dsp_4x2. */
+void tinyopt_conv2d_s8_mve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
+/* As mve, without copying patches that lie inside the image; dilation_width must be 1. The stream has one run per row
+ * of the kernel. scratch: two patches, every row padded to a multiple of 16 bytes. Not in place. */
+void tinyopt_conv2d_s8_mve_rows(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
 #endif

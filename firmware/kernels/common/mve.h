@@ -1,0 +1,73 @@
+/* What the Helium (MVE) kernels share: copies of runs of bytes, and requantization of four sums at a time.
+ *
+ * On a core without the extension a kernel's file holds the same computation in plain C, so that it can be built,
+ * checked and debugged anywhere.
+ */
+#ifndef TINYOPT_MVE_H
+#define TINYOPT_MVE_H
+
+#include "common.h"
+
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#include <arm_mve.h>
+#define TINYOPT_HAS_MVE 1
+#else
+#define TINYOPT_HAS_MVE 0
+#endif
+
+/* Copy `count` >= 0 bytes. */
+static inline void tinyopt_mve_copy(int8_t *to, const int8_t *from, int32_t count) {
+#if TINYOPT_HAS_MVE
+  __asm__ volatile("wlstp.8 lr, %[count], 2f\n"
+                   "1:\n"
+                   "vldrb.u8 q0, [%[from]], #16\n"
+                   "vstrb.8 q0, [%[to]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [to] "+r"(to), [from] "+r"(from)
+                   : [count] "r"(count)
+                   : "lr", "q0", "memory");
+#else
+  memcpy(to, from, (size_t)count);
+#endif
+}
+
+/* Set `count` >= 0 bytes. */
+static inline void tinyopt_mve_fill(int8_t *to, int32_t value, int32_t count) {
+#if TINYOPT_HAS_MVE
+  __asm__ volatile("vdup.8 q0, %[value]\n"
+                   "wlstp.8 lr, %[count], 2f\n"
+                   "1:\n"
+                   "vstrb.8 q0, [%[to]], #16\n"
+                   "letp lr, 1b\n"
+                   "2:\n"
+                   : [to] "+r"(to)
+                   : [count] "r"(count), [value] "r"(value)
+                   : "lr", "q0", "memory");
+#else
+  memset(to, value, (size_t)count);
+#endif
+}
+
+#if TINYOPT_HAS_MVE
+/* Four sums times multiplier * 2^(shift - 31), every shift at most -1. VQRDMULH is the rounding doubling high multiply;
+ * VRSHL rounds ties up, so negative values are lowered by one first, which makes it ties away from zero. */
+static inline int32x4_t tinyopt_mve_requantize(int32x4_t sums, int32x4_t multipliers, int32x4_t shifts) {
+  int32x4_t high = vqrdmulhq_s32(sums, multipliers);
+  return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shifts);
+}
+
+/* As above, with shifts of zero among them: what they would lower by the sign stays. */
+static inline int32x4_t tinyopt_mve_requantize_or_keep(int32x4_t sums, int32x4_t multipliers, int32x4_t shifts) {
+  int32x4_t high = vqrdmulhq_s32(sums, multipliers);
+  int32x4_t sign = vshrq_n_s32(vandq_s32(high, shifts), 31);
+  return vrshlq_s32(vaddq_s32(high, sign), shifts);
+}
+
+/* Four values as outputs: add the zero point, clamp. */
+static inline int32x4_t tinyopt_mve_output(int32x4_t values, int32_t zero_point, int32x4_t low, int32x4_t high) {
+  return vminq_s32(vmaxq_s32(vaddq_n_s32(values, zero_point), low), high);
+}
+#endif
+
+#endif

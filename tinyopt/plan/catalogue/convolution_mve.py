@@ -1,0 +1,113 @@
+"""Convolution with Helium (MVE): two pixels by four output channels at a time."""
+
+from __future__ import annotations
+
+from tinyopt.execute.integer.convolution import output_multipliers
+from tinyopt.graph import Graph, Operator, ops
+from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors, right_shifts
+from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.packing import folded_bias, output_limits
+
+
+def _accepts(graph: Graph, operator: Operator) -> bool:
+    a = operator.attributes
+    if not isinstance(a, ops.Conv2d) or a.groups != 1 or not is_int8(graph, operator):
+        return False
+    ins = graph.ins(operator)
+    return right_shifts(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+
+
+def _accepts_rows(graph: Graph, operator: Operator) -> bool:
+    return _accepts(graph, operator) and _attributes(operator).dilation[1] == 1
+
+
+def _attributes(operator: Operator) -> ops.Conv2d:
+    assert isinstance(operator.attributes, ops.Conv2d)
+    return operator.attributes
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel, runs: int) -> Call:
+    a, ins, y = _attributes(operator), graph.ins(operator), graph.outs(operator)[0]
+    x, w = ins[0], ins[1]
+    weights = w.value.reshape(w.shape[0], runs, -1)
+    stream = pack_vectors(weights, folded_bias(ins, w.value), *output_multipliers(x, w, y))
+    parameters: dict[str, Value] = {
+        "weights": Constant(stream, source=w.name),
+        **window_fields(a, x, y, (w.shape[1], w.shape[2])),
+        "output_channels": w.shape[0],
+        "groups": 1,
+        "contiguous": int(contiguous_patches(graph, operator)),
+        "input_zero_point": x.zero_point,
+        **output_limits(y, a.activation),
+    }
+    scratch = 2 * runs * padded_to_vectors(weights.shape[2])
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch)
+
+
+def _lower_patches(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, w = _attributes(operator), graph.ins(operator)[1]
+    call = _lower(graph, operator, kernel, 1)
+    # Two pixels are copied before any of their outputs is written; they lie in the same place, or before it.
+    pointwise = w.shape[1:3] == (1, 1) and a.stride == (1, 1) and contiguous_patches(graph, operator)
+    if pointwise and w.shape[0] <= w.shape[3]:
+        return Call(kernel, operator, call.parameters, call.inputs, call.outputs, call.scratch, ((0, 0),))
+    return call
+
+
+def _lower_rows(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    return _lower(graph, operator, kernel, graph.ins(operator)[1].shape[1])
+
+
+def _blocks(graph: Graph, operator: Operator, vectors: int) -> float:
+    """Two pixels, all channels: the taps, the tail of every four channels, and the call."""
+    channels = -(-graph.outs(operator)[0].shape[3] // 4)
+    return channels * (16 * vectors + 42) + 45
+
+
+def _cost_patches(graph: Graph, operator: Operator) -> float:
+    w, y = graph.ins(operator)[1], graph.outs(operator)[0]
+    taps = w.size // w.shape[0]
+    copied = 1 if contiguous_patches(graph, operator) else w.shape[1]
+    per_pixel = copied * 14 + 3 * taps / VECTOR + (10 if copied == 1 else 35)
+    pixels = y.size / y.shape[3]
+    return pixels * (per_pixel + _blocks(graph, operator, padded_to_vectors(taps) // VECTOR) / 2)
+
+
+def _cost_rows(graph: Graph, operator: Operator) -> float:
+    a, w, y = _attributes(operator), graph.ins(operator)[1], graph.outs(operator)[0]
+    vectors = w.shape[1] * padded_to_vectors(w.shape[2] * w.shape[3]) // VECTOR
+    padded = bool(a.padding.top or a.padding.bottom), bool(a.padding.left or a.padding.right)
+    pairs = y.shape[0] * y.shape[1] * -(-y.shape[2] // 2)
+    edge = min(1.0, padded[0] * 2 / y.shape[1] + padded[1] * 2 / max(1, y.shape[2] // 2))
+    per_edge = 2 * w.shape[1] * 30 + 12 * vectors
+    return pairs * (40 + 6 * w.shape[1] + edge * per_edge + _blocks(graph, operator, vectors))
+
+
+_FEATURES = frozenset({"mve"})
+_NEEDS = ("blocks_mve.c", "blocks_mve.h", "common.h", "mve.h", "window.h")
+
+KERNELS = (
+    Kernel(
+        name="conv2d_s8_mve",
+        family="conv2d_s8",
+        source="mve.c",
+        accepts=_accepts,
+        lower=_lower_patches,
+        cost=_cost_patches,
+        requires=_FEATURES,
+        needs=_NEEDS,
+        uses_scratch=True,
+    ),
+    Kernel(
+        name="conv2d_s8_mve_rows",
+        family="conv2d_s8",
+        source="mve_rows.c",
+        accepts=_accepts_rows,
+        lower=_lower_rows,
+        cost=_cost_rows,
+        requires=_FEATURES,
+        needs=_NEEDS,
+        uses_scratch=True,
+    ),
+)
