@@ -93,7 +93,7 @@ ERRORS = {
     "calibration data of the wrong shape": (
         ["quantize", "{model}", "-c", "{wrong}", "-o", "{folder}/never.tinyopt"],
         5,
-        ["wrong.npy", "[1, 8, 8, 2]"],
+        ["wrong.npy", "8, 8, 2]"],
     ),
     "data that is absent": (["run", "{model}", "-b", "host", "-d", "{folder}/absent.npz"], 5, ["absent.npz"]),
 }
