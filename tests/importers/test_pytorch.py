@@ -374,8 +374,17 @@ def test_a_file_runs_no_code_when_it_is_opened(archive: bytes, tmp_path: Path) -
             return pickle.dumps(Payload(proof))
         return content.replace(b'"use_pickle": false', b'"use_pickle": true')
 
+    def argument(program: dict[str, Any]) -> None:
+        signature = program["graph_module"]["module_call_graph"][0]["signature"]
+        signature["forward_arg_names"] = [f"input=({code})"]
+
+    def renamed(program: dict[str, Any]) -> None:
+        text = json.dumps(program["graph_module"]["graph"]).replace('"conv2d"', json.dumps(f"conv2d = {code};"))
+        program["graph_module"]["graph"] = json.loads(text)
+
     import_torch(edited(archive, guards))  # the guard is dropped
-    for hostile in (edited(archive, expression), changed(archive, pickled), changed(archive, pickled_weight)):
+    files = [edited(archive, change) for change in (expression, argument, renamed)]
+    for hostile in (*files, changed(archive, pickled), changed(archive, pickled_weight)):
         with pytest.raises(ModelError):
             import_torch(hostile)
     assert not proof.exists()

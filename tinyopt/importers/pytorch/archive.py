@@ -1,16 +1,21 @@
 """Opening a ``.pt2`` file without running what a stranger put into it.
 
-``torch.export.load`` unpickles weights and constants, passes shape expressions to ``sympify`` and executes guard
-strings. So the archive is checked first and copied without those parts: only plain tensors, operators of the ``aten``
-namespace and simple shape symbols go through.
+``torch.export.load`` unpickles weights and constants, passes shape expressions to ``sympify``, executes guard strings,
+and makes Python source of the names in the file. So the archive is checked first and copied without those parts: only
+plain tensors, operators of the ``aten`` namespace, identifiers and simple shape symbols go through.
 """
 
 from __future__ import annotations
 
 import io
 import json
+import keyword
+import logging
 import re
+import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +23,8 @@ import torch
 from torch.export import ExportedProgram
 
 from tinyopt.errors import ModelError, Unsupported, UnsupportedOperatorsError
+from tinyopt.importers.files import read_bytes
+from tinyopt.importers.pytorch.export import first_line
 
 _TARGET = re.compile(r"torch\.ops\.aten\.[a-z0-9_]+\.[A-Za-z0-9_]+")
 _SCALAR_TARGETS = {
@@ -42,6 +49,8 @@ _SCALAR_TARGETS = {
 _FORBIDDEN_TARGETS = {"torch.ops.aten.from_file.default"}
 _SYMBOLS = {"Symbol", "positive", "nonnegative", "integer", "True", "False", "Max", "Min", "Mod", "FloorDiv", "Integer"}
 _EXPRESSION = re.compile(r"[A-Za-z0-9_ ,()=*+\-/']{1,300}")
+_TEXT = re.compile(r"[A-Za-z0-9_.,:+\-> ]{0,400}")
+"""Text that stays harmless when the reader writes it into Python source: no quotes, brackets or line breaks."""
 _TREE_TYPES = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict"}
 _MAXIMUM_BYTES = 1 << 30
 
@@ -52,25 +61,36 @@ def load_archive(path: str | Path) -> ExportedProgram:
     Raises:
         ModelError: when the file is damaged, of an older format, or holds anything but plain tensors and operators.
     """
-    path = Path(path)
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from None
-    return load_bytes(data, str(path))
+    return load_bytes(read_bytes(path), str(path))
 
 
 def load_bytes(data: bytes, name: str) -> ExportedProgram:
     """The program in the bytes of a ``.pt2`` file; ``name`` is used in messages. Raises as ``load_archive``."""
     try:
         clean = _checked_copy(data, name)
-        return torch.export.load(io.BytesIO(clean))
+        with _quiet():
+            return torch.export.load(io.BytesIO(clean))
     except ModelError:
         raise
     except Exception as error:
         # The reader is a large body of code that was not written for damaged files: whatever it raises means that.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"{name} is not a readable PyTorch export (.pt2): {reason[:300]}") from None
+        raise ModelError(f"{name} is not a readable PyTorch export (.pt2): {first_line(error)}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the tracebacks that the reader logs before it raises; the error itself reaches the user."""
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)
 
 
 def _checked_copy(data: bytes, name: str) -> bytes:
@@ -109,6 +129,8 @@ def _check_payloads(content: bytes, name: str) -> None:
     """Weights and constants must be raw bytes, not pickles or custom objects."""
     for key, payload in json.loads(content)["config"].items():
         file = str(payload["path_name"])
+        if not re.fullmatch(r"[A-Za-z0-9_.]{1,400}", key):
+            raise ModelError(f"{name} stores a tensor under the name {key[:60]!r}")
         if payload["use_pickle"] or not re.fullmatch(r"(weight|tensor)_\d+", file):
             raise ModelError(
                 f"{name} stores '{key}' as a Python object, which is unsafe to open. Export the model with plain "
@@ -137,7 +159,7 @@ def _checked_program(content: bytes, name: str) -> bytes:
         if signature:
             for key in ("in_spec", "out_spec"):
                 _check_tree(json.loads(signature[key]), name)
-    _check_expressions(program, name)
+    _check_text(program, name)
     return json.dumps(program).encode()
 
 
@@ -149,22 +171,34 @@ def _check_tree(spec: Any, name: str) -> None:
     elif isinstance(spec, dict):
         if spec.get("type") not in _TREE_TYPES:
             raise ModelError(f"{name} returns or takes a '{spec.get('type')}'; use tuples, lists or dicts of tensors")
+        _check_text(json.loads(spec.get("context") or "null"), name)  # the keys of a dict
         _check_tree(spec.get("children_spec", []), name)
 
 
-def _check_expressions(root: Any, name: str) -> None:
-    """Shape expressions are evaluated by the reader: allow arithmetic on symbols, nothing else."""
-    pending = [root]
+def _check_text(root: Any, name: str) -> None:
+    """Every name and text of the program. The reader makes Python source of names and evaluates shape expressions, so
+    names must be identifiers, other text must be plain, and expressions may hold arithmetic on symbols only."""
+    pending = [("", root)]
     while pending:
-        item = pending.pop()
+        key, item = pending.pop()
         if isinstance(item, list):
-            pending += item
+            pending += [(key, element) for element in item]
         elif isinstance(item, dict):
-            pending += item.values()
-            text = item.get("expr_str")
-            if text is None:
-                continue
-            words = re.findall(r"[A-Za-z_][A-Za-z0-9_]*", str(text))
-            simple = _EXPRESSION.fullmatch(str(text)) and "**" not in str(text)
-            if not simple or any(word not in _SYMBOLS and not re.fullmatch(r"[su]\d{1,9}", word) for word in words):
-                raise ModelError(f"{name} has a shape expression that tinyopt does not evaluate: {str(text)[:80]}")
+            for inner, value in item.items():
+                pending += [("", inner), (inner, value)]
+        elif key in ("in_spec", "out_spec"):
+            continue  # checked as a tree
+        elif key == "expr_str":
+            _check_expression(str(item), name)
+        elif key in ("name", "forward_arg_names") and item not in (None, ""):
+            if not isinstance(item, str) or not item.isidentifier() or keyword.iskeyword(item):
+                raise ModelError(f"{name} has a value of the name {str(item)[:60]!r}, which is no identifier")
+        elif isinstance(item, str) and not _TEXT.fullmatch(item):
+            raise ModelError(f"{name} holds text where a name belongs: {item[:60]!r}")
+
+
+def _check_expression(text: str, name: str) -> None:
+    words = re.findall(r"[A-Za-z_][A-Za-z0-9_]*", text)
+    simple = _EXPRESSION.fullmatch(text) and "**" not in text
+    if not simple or any(word not in _SYMBOLS and not re.fullmatch(r"[su]\d{1,9}", word) for word in words):
+        raise ModelError(f"{name} has a shape expression that tinyopt does not evaluate: {text[:80]}")

@@ -86,9 +86,8 @@ def make_static(program: ExportedProgram) -> ExportedProgram:
         with _quiet(), torch.no_grad():
             return torch.export.export(program.module(), tuple(inputs))
     except Exception as error:
-        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            f"the dynamic shapes of the exported program could not be fixed to one sample: {first}. "
+            f"the dynamic shapes of the exported program could not be fixed to one sample: {first_line(error)}. "
             "Export the model with static shapes and a batch of one."
         ) from None
 
@@ -99,11 +98,24 @@ def _hint(size: Any) -> int:
 
 
 def functional(program: ExportedProgram, decompose: Sequence[torch._ops.OpOverload] = ()) -> ExportedProgram:
-    """Without in-place operators; ``decompose`` are replaced by simpler operators where torch knows how."""
+    """Without in-place operators; ``decompose`` are replaced by simpler operators where torch knows how.
+
+    Raises:
+        ModelError: when torch cannot trace the program: its operators do not fit together.
+    """
     table: dict[Any, Any] = {}
     if decompose:
         known = torch.export.default_decompositions()
         table = {op: known[op] for op in decompose if op in known}
-    with _quiet():
-        result: ExportedProgram = program.run_decompositions(table)
+    try:
+        with _quiet():
+            result: ExportedProgram = program.run_decompositions(table)
+    except Exception as error:
+        raise ModelError(f"the exported program is inconsistent: {first_line(error)}") from None
     return result
+
+
+def first_line(error: Exception) -> str:
+    """The beginning of an error message, or the error's name."""
+    text = str(error).strip()
+    return text.splitlines()[0][:300] if text else type(error).__name__

@@ -12,13 +12,13 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
 
-from tinyopt.errors import GraphError, ModelError, Unsupported, UnsupportedOperatorsError
+from tinyopt.errors import GraphError, ModelError, TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph
 from tinyopt.importers.layers import Layers
 from tinyopt.importers.layout import MAXIMUM_ELEMENTS, CannotLower, Value, constant
 from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.pytorch import movement
-from tinyopt.importers.pytorch.export import functional
+from tinyopt.importers.pytorch.export import first_line, functional
 from tinyopt.importers.pytorch.operators import OPERATORS, Arguments
 
 _IGNORED = {"_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range", "sym_size"}
@@ -214,6 +214,10 @@ class _Lowering:
             return self._fail(node, str(reason))
         except GraphError as error:
             raise ModelError(f"'{node.name}' ({target}): {error}") from None
+        except TinyoptError:
+            raise
+        except Exception as error:  # arguments that do not fit, in ways that no check foresaw
+            raise ModelError(f"'{node.name}' ({target}) has arguments that do not fit: {first_line(error)}") from None
         # An operator with one result may have been written by a lowering that always gives several.
         single = isinstance(node.meta.get("val"), torch.Tensor)
         return result[0] if single and isinstance(result, list) else result
