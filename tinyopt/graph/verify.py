@@ -44,6 +44,8 @@ def verify(graph: Graph) -> None:
             if tensor.dtype is DType.FLOAT32 and not np.isfinite(tensor.data).all():
                 bad = int(np.size(tensor.data) - np.isfinite(tensor.data).sum())
                 raise GraphError(f"constant '{key}' holds {bad} NaN or infinite value(s); the model file is damaged")
+        elif tensor.quantization is not None and tensor.quantization.axis is not None:
+            raise GraphError(f"'{key}' has one scale per channel, which only constants may have")
     for operator in graph.operators:
         _verify_operator(graph, operator, known)
     for name in graph.outputs:
