@@ -177,7 +177,7 @@ def onnx_files() -> Iterator[tuple[str, bytes]]:
         "begin": np.array([0]),
         "end": np.array([3]),
         "axes": np.array([2]),
-        "g": normal(3, 8 * 3 * 5),
+        "g": normal(3, 8 * 3 * 7),
     }
     yield "image", onnx_file("image", nodes, constants, [1, 2, 7, 7], [1, 3])
     nodes = [

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.micro import run_tflite_micro
 from support.tflite_file import FileSubgraph, serialise
 
 from tinyopt.errors import ModelError, UnsupportedOperatorsError
 from tinyopt.execute import Executor
-from tinyopt.graph import DType, Graph, Quantization, ops
+from tinyopt.graph import DType, Graph, Quantization, ops, save_graph
 from tinyopt.importers import load
 from tinyopt.importers.tflite import import_tflite, supported_operators
 
@@ -178,6 +179,26 @@ def test_blocks_of_pixels_move_to_channels_and_back(code: str) -> None:
     table = "SpaceToDepthOptions" if code == "SPACE_TO_DEPTH" else "DepthToSpaceOptions"
     file.operator(code, file.inputs, file.outputs, table, block_size=2)
     np.testing.assert_array_equal(run(imported(file), x), y)
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_space_to_batch_and_back(axes: int) -> None:
+    """The form in which converters leave a dilated convolution in one dimension; TFLM is the judge of the order."""
+    block, pads = [2, 3][:axes], [[1, 2], [0, 2]][:axes]
+    shape = (1, 5, 7, 2)
+    small = (2 * (3 if axes == 2 else 1), 4, 3 if axes == 2 else 7, 2)
+    file = FileSubgraph()
+    x = file.add("x", shape, "float32")
+    constants = [file.constant("block", np.array(block, np.int32)), file.constant("pads", np.array(pads, np.int32))]
+    middle, y = file.add("middle", small, "float32"), file.add("y", shape, "float32")
+    file.operator("SPACE_TO_BATCH_ND", [x, *constants], [middle], "SpaceToBatchNDOptions")
+    file.operator("BATCH_TO_SPACE_ND", [middle, *constants], [y], "BatchToSpaceNDOptions")
+    file.inputs, file.outputs = [x], [middle, y]
+    data, pixels = serialise([file]), np.arange(70, dtype=np.float32).reshape(shape)
+    got = list(Executor(import_tflite(data))({"x": pixels}).values())
+    np.testing.assert_array_equal(got[1], pixels)
+    if axes == 2:
+        np.testing.assert_array_equal(got[0], run_tflite_micro(data, pixels)[0])
 
 
 def test_pack_and_unpack() -> None:
@@ -391,6 +412,22 @@ def test_what_is_no_model_is_said_plainly(tmp_path: Path, content: bytes, messag
     path.write_bytes(content)
     with pytest.raises(ModelError, match=message):
         load(path)
+
+
+def test_every_format_is_loaded(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    graph = load(serialise([unary_file()]), name="small")
+    save_graph(graph, tmp_path / "small.tinyopt")
+    assert str(load(tmp_path / "small.tinyopt")) == str(graph)
+    assert load(graph) is graph
+    corpus = Path(__file__).parent / "corpus"
+    assert load(corpus / "image.onnx").name == "image"
+    assert load((corpus / "image.onnx").read_bytes(), input_layout="nhwc").tensors["x"].shape == (1, 7, 7, 2)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.ReLU())
+    example = (torch.zeros(1, 4),)
+    assert load(module, example_inputs=example, name="dense").name == "dense"
+    torch.export.save(torch.export.export(module, example), tmp_path / "dense.pt2")
+    assert load(tmp_path / "dense.pt2").operators
 
 
 def test_a_missing_file_and_a_folder_are_named(tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ def test_the_corpus_is_sound(name: str) -> None:
     assert import_tflite(CORPUS[name]).operators
 
 
+def test_the_onnx_corpus_is_sound() -> None:
+    for path in (Path(__file__).parent / "corpus").glob("*.onnx"):
+        assert load(path).operators
+
+
 @pytest.mark.parametrize("name", CORPUS)
 def test_a_mutated_file_imports_or_is_refused(name: str) -> None:
     refused = 0
@@ -126,10 +131,19 @@ def test_impossible_scales_are_refused(scale: float) -> None:
 
 
 def test_per_channel_scales_must_fit_the_tensor() -> None:
+    file = FileSubgraph()
+    q = {"scales": [0.1], "zero_points": [0]}
+    file.inputs, file.outputs = [file.add("x", (1, 4), "int8", **q)], [file.add("y", (1, 2), "int8", **q)]
+    w = file.constant("w", np.ones((2, 4), np.int8), scales=[0.1] * 4, zero_points=[0], axis=0)
+    file.operator("FULLY_CONNECTED", [*file.inputs, w, -1], file.outputs, "FullyConnectedOptions")
+    refused(file, "4 scales on axis 0")
+
+
+def test_activations_have_one_scale() -> None:
     file = tanh_file()
     for tensor in file.tensors:
-        tensor.dtype, tensor.scales, tensor.zero_points, tensor.axis = "int8", [0.1] * 4, [0] * 4, 0
-    refused(file, "4 scales on axis 0")
+        tensor.dtype, tensor.scales, tensor.zero_points, tensor.axis = "int8", [0.1] * 4, [0] * 4, 1
+    refused(file, "'x' has one scale per channel, which only weights may have")
 
 
 def test_an_initial_subgraph_that_calls_itself_is_refused() -> None:

@@ -120,7 +120,9 @@ class Importer:
                 self.builder.note(f"axis {axis} of input '{declared.name}' is dynamic; it is fixed at {max(size, 1)}")
             shape[axis] = 1 if size == -1 else size
         dtype = self.dtype(declared, constant=False)
-        return self.builder.input(declared.name, tuple(shape), dtype, self.quantization(declared, dtype))
+        quantization = self.quantization(declared, dtype)
+        self.one_scale(declared.name, quantization)
+        return self.builder.input(declared.name, tuple(shape), dtype, quantization)
 
     def lower_operators(self) -> None:
         for operator in self.subgraph.operators:
@@ -231,6 +233,11 @@ class Importer:
         if result.nbytes > _MAXIMUM_BYTES:
             raise ModelError(f"tensor '{tensor.name}' is declared with {result.nbytes} bytes")
         return result
+
+    def one_scale(self, name: str, quantization: Quantization | None) -> None:
+        """Check that a tensor which is not the weights of a layer is quantized per tensor."""
+        if quantization is not None and quantization.axis is not None:
+            raise CannotLower(f"'{name}' has one scale per channel, which only weights may have")
 
     def fits(self, index: int, shape: Shape) -> bool:
         """Whether a computed shape agrees with the file; sizes that the file leaves open agree with any."""
@@ -352,6 +359,7 @@ class Node:
                 raise CannotLower(f"arithmetic on {tensor.dtype.value} values ('{tensor.name}')")
             if tensor.dtype is not DType.FLOAT32 and tensor.quantization is None:
                 raise CannotLower(f"'{tensor.name}' is {tensor.dtype.value} without quantization parameters")
+            self.importer.one_scale(tensor.name, tensor.quantization)
             if tensor.dtype is not tensors[0].dtype:
                 raise CannotLower(
                     f"mixed element types: '{tensors[0].name}' is {tensors[0].dtype.value}, "
@@ -401,6 +409,7 @@ class Node:
         quantization: Quantization | None,
     ) -> list[str]:
         builder = self.importer.builder
+        self.importer.one_scale(names[0], quantization)
         tensors = [builder.tensor(name) for name in inputs]
         if all(tensor.is_constant for tensor in tensors):
             shapes = infer_shapes(attributes, [tensor.shape for tensor in tensors])

@@ -280,6 +280,47 @@ def blocks(node: Node) -> None:
     node.finish_moved(node.reshaped(name, shape, y.name))
 
 
+@lowers("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND")
+def batches(node: Node) -> None:
+    """Every block-th pixel as an image of its own, and back: how converters write dilation in one dimension."""
+    x, y = node.tensor(node.input(0)), node.output()
+    block, ends = node.numbers(1, "a block shape"), node.numbers(2, "paddings or crops")
+    axes = len(block)
+    if not 0 < axes < len(x.shape) or min(block) < 1 or len(ends) != 2 * axes or min(ends) < 0:
+        raise ModelError(f"blocks {block} and paddings {ends} do not fit an input of {len(x.shape)} axes")
+    before, after, rest = ends[::2], ends[1::2], x.shape[1 + axes :]
+    none, count, name = (0,) * len(rest), math.prod(block), x.name
+
+    def step(attributes: ops.Attributes, stem: str) -> str:
+        return node.step(attributes, [name], f"{y.name}/{stem}", x.dtype, x.quantization)
+
+    if node.code == "SPACE_TO_BATCH_ND":
+        if any(ends):
+            name = step(ops.Pad((0, *before, *none), (0, *after, *none)), "padded")
+        shape = node.tensor(name).shape
+        small = [d // b for d, b in zip(shape[1:], block)]
+        inner = (shape[0], *(n for pair in zip(small, block) for n in pair), *rest)
+        inside, outside = [2 + 2 * i for i in range(axes)], [1 + 2 * i for i in range(axes)]
+        perm = (*inside, 0, *outside, *range(1 + 2 * axes, len(inner)))
+        name = node.reshaped(name, inner, f"{y.name}/blocks")
+        name = step(ops.Transpose(perm), "order")
+        node.finish_moved(node.reshaped(name, (count * shape[0], *small, *rest), y.name))
+        return
+    if x.shape[0] % count:
+        raise ModelError(f"a batch of {x.shape[0]} is no multiple of blocks of {count}")
+    images, small = x.shape[0] // count, list(x.shape[1 : 1 + axes])
+    inner = (*block, images, *small, *rest)
+    pairs = [n for i in range(axes) for n in (axes + 1 + i, i)]
+    name = node.reshaped(name, inner, f"{y.name}/blocks")
+    name = step(ops.Transpose((axes, *pairs, *range(1 + 2 * axes, len(inner)))), "order")
+    large = [d * b for d, b in zip(small, block)]
+    name = node.reshaped(name, (images, *large, *rest), f"{y.name}/image" if any(ends) else y.name)
+    if any(ends):
+        size = (images, *(d - b - a for d, b, a in zip(large, before, after)), *rest)
+        name = step(ops.Slice((0, *before, *none), size, (1,) * len(size)), "cropped")
+    node.finish_moved(name)
+
+
 @lowers("SHAPE")
 def shape_of(node: Node) -> None:
     y = node.output()
