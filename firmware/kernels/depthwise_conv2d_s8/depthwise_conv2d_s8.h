@@ -8,7 +8,8 @@
  * sum = bias[o] + sum over ky, kx inside the image of weights[ky][kx][o] * (input[..] - input_zero_point), modulo
  * 2^32. Taps outside the image add nothing. This equals TensorFlow Lite Micro's reference kernel bit for bit.
  *
- * Pointers need no alignment beyond their element type. Input and output must not overlap. No scratch.
+ * Pointers need no alignment beyond their element type. Input and output must not overlap, unless a kernel says
+ * so.
  */
 #ifndef TINYOPT_DEPTHWISE_CONV2D_S8_H
 #define TINYOPT_DEPTHWISE_CONV2D_S8_H
@@ -62,6 +63,21 @@ static inline bool tinyopt_depthwise_conv2d_s8_turned(const tinyopt_depthwise_co
  * of a line.
  */
 void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                         void *scratch);
+
+/* Helium (MVE); multiplier must be 1, and every shift to the right. weights: a stream of bytes, aligned to four; per
+ * eight channels: four biases (input zero point folded in), multipliers and shifts of the even ones, the same of the
+ * odd ones, each int32, then per tap the weights of the eight channels; channels are padded with zeros. The fields
+ * bias, multipliers and shifts are not read. scratch: a window, kernel_height * kernel_width * input_channels bytes. */
+void tinyopt_depthwise_conv2d_s8_mve(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                     void *scratch);
+
+/* Helium (MVE): 3x3, dilation 1, multiplier 1, strides both 1 or both 2, at most two rows and columns of padding before
+ * the image; every shift to the right. weights, per channel: four zeros, then per column three rows and a zero (turned:
+ * per row three columns and a zero), and four zeros behind the last channel; bias: input zero point folded in. In
+ * place: as dsp_3x3. scratch: 4 bytes per position looked at in a line of n outputs: n rounded up to a multiple of two,
+ * plus two; with stride 2, 8 for every four outputs begun, plus two. */
+void tinyopt_depthwise_conv2d_s8_mve_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                          void *scratch);
 
 #endif
