@@ -343,6 +343,11 @@ def test_a_dynamic_batch_becomes_one() -> None:
         compare(graph, [x.numpy()], module(x))
 
 
+def test_a_batch_of_more_than_one_keeps_its_size() -> None:
+    graph = agrees(nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 2)), (3, 2, 4, 4))
+    assert graph.tensors[graph.inputs[0]].shape == (3, 2, 4, 4)
+
+
 class Payload:
     """Writes a file when it is unpickled."""
 

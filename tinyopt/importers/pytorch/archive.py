@@ -67,9 +67,8 @@ def load_archive(path: str | Path) -> ExportedProgram:
 def load_bytes(data: bytes, name: str) -> ExportedProgram:
     """The program in the bytes of a ``.pt2`` file; ``name`` is used in messages. Raises as ``load_archive``."""
     try:
-        clean = _checked_copy(data, name)
         with _quiet():
-            return torch.export.load(io.BytesIO(clean))
+            return torch.export.load(io.BytesIO(_checked_copy(data, name)))
     except ModelError:
         raise
     except Exception as error:

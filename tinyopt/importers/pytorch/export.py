@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from tinyopt.errors import ModelError
+from tinyopt.importers.layout import MAXIMUM_ELEMENTS
 
 
 @contextmanager
@@ -69,22 +71,29 @@ def make_static(program: ExportedProgram) -> ExportedProgram:
     """The program with every dynamic dimension of its inputs set: axis 0 to one sample, others to their example."""
     names = program.graph_signature.user_inputs
     values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
-    inputs, dynamic = [], False
+    inputs: list[tuple[list[int], torch.dtype]] = []
+    dynamic, others = False, False
     for name in names:
         value = values.get(name) if isinstance(name, str) else None
-        if not isinstance(value, torch.Tensor):
-            raise ModelError(f"input '{name}' of the exported program is not a tensor")
+        if not isinstance(value, torch.Tensor):  # a number or None, which the export has baked in
+            others = True
+            continue
         shape = []
         for axis, size in enumerate(value.shape):
             fixed = isinstance(size, int)
             dynamic |= not fixed
             shape.append(int(size) if fixed else 1 if axis == 0 else _hint(size))
-        inputs.append(torch.zeros(shape, dtype=value.dtype))
+        if math.prod(shape) > MAXIMUM_ELEMENTS or min(shape, default=1) < 1:
+            raise ModelError(f"input '{name}' of the exported program has shape {shape}, which tinyopt does not take")
+        inputs.append((shape, value.dtype))
     if not dynamic:
         return program
+    if others:
+        raise ModelError("a program with dynamic shapes must take tensors only; export it with static shapes")
+    samples = tuple(torch.zeros(shape, dtype=dtype) for shape, dtype in inputs)
     try:
         with _quiet(), torch.no_grad():
-            return torch.export.export(program.module(), tuple(inputs))
+            return torch.export.export(program.module(), samples)
     except Exception as error:
         raise ModelError(
             f"the dynamic shapes of the exported program could not be fixed to one sample: {first_line(error)}. "
