@@ -92,7 +92,7 @@ def test_an_input_that_is_written_is_refused() -> None:
 
 
 def test_an_input_that_is_listed_twice_is_refused() -> None:
-    refused(tanh_file(inputs=[0, 0]), "lists the input 'x' twice")
+    refused(tanh_file(inputs=[0, 0]), "the input .x. is listed twice")
 
 
 def test_tensor_numbers_outside_the_file_are_refused() -> None:

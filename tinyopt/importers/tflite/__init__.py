@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tinyopt.errors import ModelError
+from tinyopt.errors import ModelError, UnsupportedOperatorsError
 from tinyopt.graph import Graph, GraphBuilder
 from tinyopt.importers.files import read_bytes
 from tinyopt.importers.tflite import elementwise, layers, movement, recurrent, variables
@@ -44,5 +44,8 @@ def import_tflite(model: str | Path | bytes, *, name: str | None = None, source:
     content = read_model(data, source)
     try:
         return Importer(content, GraphBuilder(name or "model"), source).graph()
-    except CannotLower as error:
-        raise ModelError(f"{source}: {error}") from None
+    except UnsupportedOperatorsError:
+        raise
+    except (CannotLower, ModelError) as error:
+        text = str(error)
+        raise ModelError(text if text.startswith(source) else f"{source}: {text}") from None

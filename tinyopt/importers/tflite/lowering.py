@@ -97,7 +97,7 @@ class Importer:
         """
         for index in self.subgraph.inputs:
             if index in self.names:
-                raise ModelError(f"{self.source} lists the input '{self.subgraph.tensors[index].name}' twice")
+                raise ModelError(f"the input '{self.subgraph.tensors[index].name}' is listed twice")
             self.names[index] = self.input(self.subgraph.tensors[index])
         self.lower_operators()
         if self.unsupported:
@@ -107,10 +107,7 @@ class Importer:
         for variable in self.variables.values():
             if variable.state is not None and variable.current is not None:
                 self.builder.assign(variable.state, variable.current)
-        try:
-            return self.builder.build({"source": self.model.describe()})
-        except ModelError as error:
-            raise ModelError(f"{self.source}: {error}") from None
+        return self.builder.build({"source": self.model.describe()})
 
     def input(self, declared: FileTensor) -> str:
         shape = list(declared.shape)
@@ -127,7 +124,7 @@ class Importer:
     def lower_operators(self) -> None:
         for operator in self.subgraph.operators:
             node = Node(self, operator)
-            where = f"{self.source}: operator {operator.index} {operator.code} ('{node.name}')"
+            where = f"operator {operator.index} {operator.code} ('{node.name}')"
             lowering = LOWERINGS.get(operator.code)
             try:
                 if lowering is None:
