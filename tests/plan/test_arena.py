@@ -14,7 +14,8 @@ def request(name: str, *spans: tuple[int, int, int]) -> Request:
 
 @st.composite
 def requests(draw: st.DrawFn) -> list[Request]:
-    """Random lifetimes; some requests change their size along the way, as chains of in-place operators do."""
+    """Random lifetimes; some requests change size and place along the way, as chains of operators do that work in
+    place or follow their input at a distance."""
     steps = draw(st.integers(1, 12))
     result = []
     for index in range(draw(st.integers(1, 14))):
@@ -22,7 +23,8 @@ def requests(draw: st.DrawFn) -> list[Request]:
         spans = []
         for _ in range(draw(st.integers(1, 3))):
             last = draw(st.integers(first, steps - 1))
-            spans.append(Span(first, last, draw(st.integers(1, 300))))
+            start = ALIGNMENT * draw(st.sampled_from([0, 0, 1, 5]))
+            spans.append(Span(first, last, draw(st.integers(1, 300)), start))
             first = last
         result.append(Request(str(index), tuple(spans)))
     return result

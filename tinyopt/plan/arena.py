@@ -18,11 +18,16 @@ ALIGNMENT = 16
 
 @dataclass(frozen=True)
 class Span:
-    """``size`` bytes are needed in the steps ``first`` to ``last``, both included."""
+    """``size`` bytes, ``start`` bytes into a request, are needed in the steps ``first`` to ``last``, both included."""
 
     first: int
     last: int
     size: int
+    start: int = 0
+
+    @property
+    def end(self) -> int:
+        return self.start + self.size
 
     def meets(self, other: Span) -> bool:
         """Whether both are needed in some step."""
@@ -46,8 +51,8 @@ class Request:
 
     @property
     def size(self) -> int:
-        """The largest size, in bytes."""
-        return max(span.size for span in self.spans)
+        """Bytes from the start of the request to the end of its furthest span."""
+        return max(span.end for span in self.spans)
 
     @property
     def area(self) -> int:
@@ -76,8 +81,9 @@ def live_bytes(requests: Sequence[Request], alignment: int = ALIGNMENT) -> list[
     total = [0] * steps
     for request in requests:
         for step in range(request.first, request.last + 1):
-            sizes = [span.size for span in request.spans if span.first <= step <= span.last]
-            total[step] += align(max(sizes, default=0), alignment)
+            spans = [span for span in request.spans if span.first <= step <= span.last]
+            if spans:
+                total[step] += align(max(s.end for s in spans), alignment) - min(s.start for s in spans)
     return total
 
 
@@ -123,18 +129,18 @@ class _Search:
     def __init__(self, requests: Sequence[Request], alignment: int) -> None:
         self.sizes = [align(request.size, alignment) for request in requests]
         self.conflicts: list[list[tuple[int, int, int]]] = [[] for _ in requests]
-        """Per request: (other, own size, other's size), the largest sizes in the steps when both are needed."""
+        """Per request: (other, low, high): its offset may not lie between the other's + low and the other's + high."""
         for a, one in enumerate(requests):
             for b, two in enumerate(requests):
                 if a == b:
                     continue
-                own, others = 0, 0
-                for span in one.spans:
-                    for other in two.spans:
-                        if span.meets(other):
-                            own, others = max(own, span.size), max(others, other.size)
-                if own and others:
-                    self.conflicts[a].append((b, align(own, alignment), align(others, alignment)))
+                found = {
+                    (other.start - align(span.end, alignment), align(other.end, alignment) - span.start)
+                    for span in one.spans
+                    for other in two.spans
+                    if span.meets(other)
+                }
+                self.conflicts[a] += [(b, low, high) for low, high in sorted(found)]
 
     def place(self, order: Sequence[int], limit: int | None = None) -> tuple[int, list[int]]:
         """Total and offsets when placed in this order, each at the lowest offset that is free throughout its life.
@@ -144,10 +150,9 @@ class _Search:
         offsets = [-1] * len(self.sizes)
         total = 0
         for index in order:
-            # Another request at offset o forbids the offsets between o - own and o + others.
             taken = sorted(
-                (offsets[other] - own, offsets[other] + others)
-                for other, own, others in self.conflicts[index]
+                (offsets[other] + low, offsets[other] + high)
+                for other, low, high in self.conflicts[index]
                 if offsets[other] >= 0
             )
             offset = 0
@@ -197,8 +202,8 @@ def overlaps(requests: Sequence[Request], offsets: Sequence[int]) -> list[tuple[
             for span in one.spans:
                 for other in two.spans:
                     apart = (
-                        offsets[a] + span.size <= offsets[b]
-                        or offsets[b] + other.size <= offsets[a]
+                        offsets[a] + span.end <= offsets[b] + other.start
+                        or offsets[b] + other.end <= offsets[a] + span.start
                         or span.last < other.first
                         or other.last < span.first
                     )

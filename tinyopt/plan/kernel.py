@@ -74,6 +74,9 @@ class Call:
     """Bytes of scratch memory (8-byte aligned) that the call needs."""
     in_place: tuple[tuple[int, int], ...] = ()
     """Pairs (input index, output index) that may be the same memory: the output may start where the input starts."""
+    overlaps: tuple[tuple[int, int, int], ...] = ()
+    """(input index, output index, lag): the output may reach into the input's memory, if it starts at least ``lag``
+    bytes before the input starts."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ class Buffer:
 
     ``last`` of what must outlive the run (outputs and states) is the number of calls.
     ``tensors``: the tensors it holds, all of them views of the same elements (none: scratch memory). Two buffers may
-    share memory in one call only, where the first ends and the second starts, when the kernel works in place.
+    share memory in one call only, where the first ends and the second starts, when the kernel works in place or its
+    output follows its input at a distance.
     """
 
     name: str
@@ -59,15 +60,12 @@ def lay_out(lowered: Lowered, *, in_place: bool = True, redzone: int = 0) -> Lay
         for index, call in enumerate(lowered.calls)
         if call.scratch
     }
-    pairs = _in_place_pairs(lowered, lives) if in_place else {}
-    groups = _groups(lives, pairs)
+    pairs = _chosen_pairs(lowered, lives, scratch) if in_place else {}
     lives.update(scratch)
-    groups += [[name] for name in scratch]
-    requests = [
-        Request(group[0], tuple(Span(lives[n].first, lives[n].last, lives[n].size) for n in group)) for group in groups
-    ]
+    groups = _groups(lives, pairs)
+    requests = _requests(lives, groups)
     packing = _spread(requests, redzone) if redzone else pack(requests)
-    offsets = {name: offset for group, offset in zip(groups, packing.offsets) for name in group}
+    offsets = {name: at + start for group, at in zip(groups, packing.offsets) for name, start in group.items()}
     buffers = tuple(
         Buffer(name, life.kind, tuple(life.tensors), offsets[name], life.size, life.first, life.last)
         for name, life in lives.items()
@@ -106,45 +104,109 @@ def _lives(lowered: Lowered) -> dict[str, _Life]:
     return lives
 
 
-def _may_share(lowered: Lowered, lives: dict[str, _Life], index: int, source: int, target: int) -> bool:
-    """Whether in call ``index`` the output ``target`` may take the memory of the input ``source``."""
+def _lag(lowered: Lowered, lives: dict[str, _Life], index: int, source: int, target: int) -> int | None:
+    """How far before the input ``source`` the output ``target`` of call ``index`` must start to take its memory: 0 in
+    place, None where it may not."""
     call, storage = lowered.calls[index], lowered.storage
     place, goal = storage.get(call.inputs[source]), storage[call.outputs[target]]
     if place is None or place == goal:
-        return False
+        return None
     one, two = lives[place], lives[goal]
     if "state" in (one.kind, two.kind) or one.last != index or two.first != index:
-        return False
-    return all((i, target) in call.in_place for i, name in enumerate(call.inputs) if storage.get(name) == place)
+        return None
+    same = [i for i, name in enumerate(call.inputs) if storage.get(name) == place]
+    if all((i, target) in call.in_place for i in same):
+        return 0
+    lags = [lag for i, o, lag in call.overlaps if i == source and o == target]
+    return align(lags[0]) if lags and same == [source] else None
 
 
-def _in_place_pairs(lowered: Lowered, lives: dict[str, _Life]) -> dict[str, str]:
-    """Output storage → the input storage whose memory it takes; the largest saving first in each call."""
-    pairs: dict[str, str] = {}
-    for index, call in enumerate(lowered.calls):
-        options = [
-            (lowered.storage[call.inputs[i]], lowered.storage[call.outputs[o]])
-            for i, o in call.in_place
-            if _may_share(lowered, lives, index, i, o)
-        ]
-        options.sort(key=lambda pair: -min(lives[pair[0]].size, lives[pair[1]].size))
+def _saving(lives: dict[str, _Life], place: str, goal: str, lag: int) -> int:
+    """Bytes that are saved when ``goal`` starts ``lag`` bytes before ``place`` instead of beside it."""
+    one, two = align(lives[place].size), align(lives[goal].size)
+    return one + two - max(two, lag + one)
+
+
+def _shares(lowered: Lowered, lives: dict[str, _Life], index: int) -> list[tuple[int, str, str, int]]:
+    """What outputs of a call may take the memory of inputs: (bytes saved, input storage, output storage, lag)."""
+    call, storage = lowered.calls[index], lowered.storage
+    found = []
+    for i, o in dict.fromkeys((*call.in_place, *((i, o) for i, o, _ in call.overlaps))):
+        lag = _lag(lowered, lives, index, i, o)
+        if lag is not None:
+            place, goal = storage[call.inputs[i]], storage[call.outputs[o]]
+            found.append((_saving(lives, place, goal, lag), place, goal, lag))
+    return sorted((share for share in found if share[0] > 0), key=lambda share: -share[0])
+
+
+Pairs = dict[str, tuple[str, int]]
+"""Output storage → the input storage whose memory it takes, and the lag."""
+
+
+def _chosen_pairs(lowered: Lowered, lives: dict[str, _Life], scratch: dict[str, _Life]) -> Pairs:
+    """Which outputs take the memory of which inputs.
+
+    Working in place is always taken. An output that follows its input at a distance ties both to a place, and with
+    them their neighbours: it is taken where it makes the arena smaller, the largest savings tried first.
+    """
+    everything = {**lives, **scratch}
+    pairs: Pairs = {}
+    later: list[tuple[int, str, str, int]] = []
+    for index in range(len(lowered.calls)):
         used: set[str] = set()
-        for source, target in options:
-            if source not in used and target not in used:
+        for saving, source, target, lag in _shares(lowered, lives, index):
+            if lag:
+                later.append((saving, source, target, lag))
+            elif source not in used and target not in used:
                 used |= {source, target}
-                pairs[target] = source
+                pairs[target] = (source, 0)
+    taken = {source for source, _ in pairs.values()}
+    later = [share for share in later if share[1] not in taken and share[2] not in pairs]
+    later.sort(key=lambda share: -share[0])
+    best = _total(everything, pairs)
+    improved = bool(later)
+    while improved:
+        improved = False
+        for share in list(later):
+            _, source, target, lag = share
+            trial = {**pairs, target: (source, lag)}
+            total = _total(everything, trial)
+            if total < best:
+                best, pairs, improved = total, trial, True
+                later = [other for other in later if other[1] != source and other[2] != target]
     return pairs
 
 
-def _groups(lives: dict[str, _Life], pairs: dict[str, str]) -> list[list[str]]:
-    """Chains of storages that start at the same offset, each followed by the one that takes its memory."""
-    chain: dict[str, list[str]] = {}
+def _total(lives: dict[str, _Life], pairs: Pairs) -> int:
+    return pack(_requests(lives, _groups(lives, pairs)), attempts=0).total
+
+
+def _requests(lives: dict[str, _Life], groups: list[dict[str, int]]) -> list[Request]:
+    return [
+        Request(
+            next(iter(group)),
+            tuple(Span(lives[n].first, lives[n].last, lives[n].size, start) for n, start in group.items()),
+        )
+        for group in groups
+    ]
+
+
+def _groups(lives: dict[str, _Life], pairs: Pairs) -> list[dict[str, int]]:
+    """Chains of storages that lie together, each followed by the one that takes its memory: storage → its start, in
+    bytes from the start of the group."""
+    chain: dict[str, dict[str, int]] = {}
     for name in sorted(lives, key=lambda name: lives[name].first):
         if name in pairs:
-            chain[name] = chain[pairs[name]]
-            chain[name].append(name)
+            source, lag = pairs[name]
+            group = chain[name] = chain[source]
+            start = group[source] - lag
+            if start < 0:  # everything before it moves up
+                for other in group:
+                    group[other] -= start
+                start = 0
+            group[name] = start
         else:
-            chain[name] = [name]
+            chain[name] = {name: 0}
     unique = {id(group): group for group in chain.values()}
     return list(unique.values())
 
@@ -155,19 +217,10 @@ def _lower_bound(lowered: Lowered, lives: dict[str, _Life], in_place: bool) -> i
     for index in range(len(lowered.calls) + 1):
         live = sum(align(life.size) for life in lives.values() if life.first <= index <= life.last)
         if in_place and index < len(lowered.calls):
-            call = lowered.calls[index]
-            for target in range(len(call.outputs)):
-                live -= max(
-                    (
-                        min(
-                            align(lives[lowered.storage[call.inputs[i]]].size),
-                            align(lives[lowered.storage[call.outputs[o]]].size),
-                        )
-                        for i, o in call.in_place
-                        if o == target and _may_share(lowered, lives, index, i, o)
-                    ),
-                    default=0,
-                )
+            best: dict[str, int] = {}
+            for saving, _, goal, _ in _shares(lowered, lives, index):
+                best[goal] = max(best.get(goal, 0), saving)
+            live -= sum(best.values())
         bound = max(bound, live)
     return bound
 
@@ -198,11 +251,16 @@ def conflicts(layout: Layout, lowered: Lowered) -> list[str]:
 
 
 def _is_in_place(lowered: Lowered, source: Buffer, target: Buffer) -> bool:
-    if source.last != target.first or source.offset != target.offset or source.kind == "state":
-        return False
-    if source.last >= len(lowered.calls):
+    """Whether the target may lie where it does although the source is still there when the call begins."""
+    if source.last != target.first or source.kind == "state" or source.last >= len(lowered.calls):
         return False
     call = lowered.calls[source.last]
     inputs = [i for i, name in enumerate(call.inputs) if name in source.tensors]
     outputs = [o for o, name in enumerate(call.outputs) if name in target.tensors]
-    return bool(inputs) and bool(outputs) and all((i, o) in call.in_place for i in inputs for o in outputs)
+    if not inputs or not outputs:
+        return False
+    distance = source.offset - target.offset
+    if distance == 0 and all((i, o) in call.in_place for i in inputs for o in outputs):
+        return True
+    allowed = {(i, o): lag for i, o, lag in call.overlaps}
+    return len(inputs) == 1 and all(distance >= allowed.get((inputs[0], o), distance + 1) for o in outputs)

@@ -10,6 +10,7 @@ from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph, Operator, State, Tensor, ops
 from tinyopt.plan.catalogue import all_kernels, candidates
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.merging import merge_rare_kernels
 
 OBJECTIVES = ("latency", "ram", "flash")
 
@@ -69,6 +70,8 @@ class _Chooser:
             raise UnsupportedOperatorsError(
                 f"model '{graph.name}' on {self.board.name}", source, missing, advice=advice
             )
+        if self.objective == "latency":
+            return merge_rare_kernels(graph, tuple(calls), self.board.features, self.pins)
         return tuple(calls)
 
     def _call(self, graph: Graph, operator: Operator) -> Call | Unsupported:

@@ -9,7 +9,11 @@ from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.plan.blocks import fits_blocks, pack_stream
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.overlap import convolution_lag
 from tinyopt.plan.packing import folded_bias, output_limits
+
+BLOCK = 4
+"""Pixels that are read before their outputs are written."""
 
 
 def _runs(graph: Graph, operator: Operator) -> tuple[int, int]:
@@ -63,7 +67,8 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     # A block of pixels is read before any of its outputs is written; they lie in the same place, or before it.
     pointwise = taps == x.shape[3] and runs == 1 and a.stride == (1, 1) and contiguous
     in_place = ((0, 0),) if pointwise and y.shape[3] <= x.shape[3] else ()
-    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
+    overlaps = ((0, 0, convolution_lag(x, y, a, BLOCK)),) if x.shape[0] == 1 else ()
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place, overlaps)
 
 
 def _cost(graph: Graph, operator: Operator) -> float:

@@ -1,0 +1,26 @@
+"""How far an output may reach into the memory of the input that it is computed from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinyopt.graph import Tensor, ops
+
+
+def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) -> int:
+    """Bytes by which the output of a convolution must start before its input, so that no input byte is overwritten
+    that is still to be read.
+
+    The kernel works on output pixels in order, ``block`` at a time, and reads all inputs of a block before it writes
+    its outputs. int8 tensors of batch 1, [1,H,W,C].
+    """
+    _, height, width, channels = y.shape
+    p, s = attributes.padding, attributes.stride
+    rows = np.maximum(np.arange(height) * s[0] - p.top, 0)
+    columns = np.maximum(np.arange(width) * s[1] - p.left, 0)
+    first_read = ((rows[:, None] * x.shape[2] + columns) * x.shape[3]).reshape(-1)
+    still_needed = np.minimum.accumulate(first_read[::-1])[::-1]
+    starts = np.arange(block, height * width, block)  # pixels at which a later block starts
+    if len(starts) == 0:
+        return 0
+    return int(max(0, (starts * channels - still_needed[starts]).max()))
