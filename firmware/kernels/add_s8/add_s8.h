@@ -43,4 +43,7 @@ void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, 
  * the right. */
 void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 
+/* Helium (MVE): as dsp. */
+void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
 #endif

@@ -43,4 +43,7 @@ typedef struct {
 /* Portable C. */
 void tinyopt_average_pool2d_s8_ref(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output);
 
+/* Helium (MVE). */
+void tinyopt_average_pool2d_s8_mve(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output);
+
 #endif

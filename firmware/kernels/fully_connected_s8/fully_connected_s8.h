@@ -41,4 +41,8 @@ void tinyopt_fully_connected_s8_dsp(const tinyopt_fully_connected_s8 *op, const 
  * not read). */
 void tinyopt_fully_connected_s8_dsp_8(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
+/* Helium (MVE), four outputs at a time; every shift to the right. weights: the stream of bytes of blocks_mve.h with one
+ * run, aligned to four, which holds bias, multipliers and shifts too (those fields are not read). */
+void tinyopt_fully_connected_s8_mve(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
+
 #endif

@@ -18,4 +18,7 @@ typedef struct {
 /* Portable C. */
 void tinyopt_lut_s8_ref(const tinyopt_lut_s8 *op, const int8_t *input, int8_t *output);
 
+/* Helium (MVE). */
+void tinyopt_lut_s8_mve(const tinyopt_lut_s8 *op, const int8_t *input, int8_t *output);
+
 #endif
