@@ -43,10 +43,7 @@ def test_the_lag_is_the_smallest_that_is_safe(
             rows = [q for q in range(r * stride - pad, r * stride - pad + kernel) if 0 <= q < size[0]]
             columns = [q for q in range(c * stride - pad, c * stride - pad + kernel) if 0 <= q < size[1]]
             reads.append(min(((q * size[1] + p) * channels[0] for q in rows for p in columns), default=10**9))
-        for start in range(block, len(pixels), block):
-            if start * channels[1] - lag > min(reads[start:]):
-                return False
-        return True
+        return all(start * channels[1] - lag <= min(reads[start:]) for start in range(block, len(pixels), block))
 
     lag = convolution_lag(x, y, a, block)
     assert is_safe(lag)
