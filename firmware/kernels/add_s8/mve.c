@@ -2,7 +2,7 @@
 #include "add_s8.h"
 #include "mve.h"
 
-#if TINYOPT_HAS_MVE
+#if TINYOPT_HAS_MVE && defined(__OPTIMIZE__) /* without optimisation GCC finds no registers for the loop */
 
 void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output) {
   /* b_shift is zero only with the multiplier one half. Twice the value, halved, is the same: it needs no rounding. */
@@ -13,8 +13,9 @@ void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
   int32x4_t zero_points = vdupq_n_s32(op->output_zero_point); /* a vector: there are not enough other registers */
   int32x4_t low = vdupq_n_s32(op->clamp_low);
   int32x4_t high = vdupq_n_s32(op->clamp_high);
+  register int32_t count __asm__("lr") = op->broadcast.columns; /* where the loop counts: every register is needed */
   __asm__ volatile(
-      "wlstp.32 lr, %[count], 2f\n"
+      "wlstp.32 lr, lr, 2f\n"
       "1:\n"
       "vldrb.s32 q1, [%[b]], #4\n"
       "vmlas.s32 q1, %q[b_factors], %[b_offset]\n"
@@ -35,12 +36,12 @@ void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
       "vstrb.32 q0, [%[output]], #4\n"
       "letp lr, 1b\n"
       "2:\n"
-      : [a] "+r"(a), [b] "+r"(b), [output] "+r"(output)
-      : [count] "r"(op->broadcast.columns), [a_factors] "w"(a_factors), [b_factors] "w"(b_factors), [low] "w"(low),
-        [high] "w"(high), [a_offset] "r"(op->a_offset), [b_offset] "r"(-op->b_zero_point * b_factor),
+      : [a] "+r"(a), [b] "+r"(b), [output] "+r"(output), "+r"(count)
+      : [a_factors] "w"(a_factors), [b_factors] "w"(b_factors), [low] "w"(low), [high] "w"(high),
+        [a_offset] "r"(op->a_offset), [b_offset] "r"(-op->b_zero_point * b_factor),
         [b_multiplier] "r"(op->b_multiplier), [b_shift] "r"(b_shift), [b_sign] "r"(op->b_sign),
         [multiplier] "r"(op->output_multiplier), [shift] "r"(op->output_shift), [zero_points] "w"(zero_points)
-      : "lr", "q0", "q1", "q2", "memory");
+      : "q0", "q1", "q2", "memory");
 }
 
 #else /* the same computation in C, for tests on other machines */
