@@ -11,8 +11,8 @@ def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) ->
     """Bytes by which the output of a convolution must start before its input, so that no input byte is overwritten
     that is still to be read.
 
-    The kernel works on output pixels in order, ``block`` at a time, and reads all inputs of a block before it writes
-    its outputs. int8 tensors of batch 1, [1,H,W,C].
+    The kernel works on output pixels in order, ``block`` (a power of two) at a time, at the end in ever smaller halves
+    of a block, and reads all inputs of a block before it writes its outputs. int8 tensors of batch 1, [1,H,W,C].
     """
     _, height, width, channels = y.shape
     p, s = attributes.padding, attributes.stride
@@ -20,7 +20,18 @@ def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) ->
     columns = np.maximum(np.arange(width) * s[1] - p.left, 0)
     first_read = ((rows[:, None] * x.shape[2] + columns) * x.shape[3]).reshape(-1)
     still_needed = np.minimum.accumulate(first_read[::-1])[::-1]
-    starts = np.arange(block, height * width, block)  # pixels at which a later block starts
+    starts = np.asarray(_starts(height * width, block)[1:], np.int64)
     if len(starts) == 0:
         return 0
     return int(max(0, (starts * channels - still_needed[starts]).max()))
+
+
+def _starts(pixels: int, block: int) -> list[int]:
+    """The pixels at which blocks start."""
+    starts, at = [], 0
+    while at < pixels:
+        while block > pixels - at:
+            block //= 2
+        starts.append(at)
+        at += block
+    return starts
