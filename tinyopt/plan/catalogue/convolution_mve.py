@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Graph, Operator, ops
 from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors, right_shifts
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.overlap import convolution_lag
 from tinyopt.plan.packing import folded_bias, output_limits
+
+_PIXELS = 2
+"""Pixels of a block."""
 
 
 def _accepts(graph: Graph, operator: Operator) -> bool:
@@ -46,13 +52,13 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel, runs: int) -> Call:
 
 
 def _lower_patches(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    a, w = _attributes(operator), graph.ins(operator)[1]
+    a, (x, w), y = _attributes(operator), graph.ins(operator)[:2], graph.outs(operator)[0]
     call = _lower(graph, operator, kernel, 1)
     # Two pixels are copied before any of their outputs is written; they lie in the same place, or before it.
     pointwise = w.shape[1:3] == (1, 1) and a.stride == (1, 1) and contiguous_patches(graph, operator)
-    if pointwise and w.shape[0] <= w.shape[3]:
-        return Call(kernel, operator, call.parameters, call.inputs, call.outputs, call.scratch, ((0, 0),))
-    return call
+    in_place = ((0, 0),) if pointwise and w.shape[0] <= w.shape[3] else ()
+    overlaps = ((0, 0, convolution_lag(x, y, a, _PIXELS)),) if x.shape[0] == 1 else ()
+    return replace(call, in_place=in_place, overlaps=overlaps)
 
 
 def _lower_rows(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
