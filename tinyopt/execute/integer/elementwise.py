@@ -59,18 +59,10 @@ class AddParameters:
 
 
 def add_parameters(op: BinaryKind, a: Tensor, b: Tensor, y: Tensor) -> AddParameters:
-    """TFLM's scheme; SUB computes its ratios in float32, ADD in float64."""
+    """TFLM's scheme, for sums and differences alike; ratios in double precision."""
     left_shift = 15 if y.dtype is DType.INT16 else 20
-    if op is BinaryKind.ADD:
-        twice = 2.0 * max(a.scale, b.scale)
-        ratios = (a.scale / twice, b.scale / twice, twice / ((1 << left_shift) * y.scale))
-    else:
-        single = np.float32(2) * np.float32(max(a.scale, b.scale))
-        ratios = (
-            float(np.float32(a.scale) / single),
-            float(np.float32(b.scale) / single),
-            float(single / (np.float32(1 << left_shift) * np.float32(y.scale))),
-        )
+    twice = 2.0 * max(a.scale, b.scale)
+    ratios = (a.scale / twice, b.scale / twice, twice / ((1 << left_shift) * y.scale))
     first, second, output = (quantize_multiplier(ratio) for ratio in ratios)
     return AddParameters(left_shift, first, second, output)
 
@@ -91,8 +83,7 @@ def multiply_parameters(a: Tensor, b: Tensor, y: Tensor) -> Multiplier:
 
 
 def divide_parameters(a: Tensor, b: Tensor, y: Tensor) -> Multiplier:
-    """The ratio in float32, as TFLM computes it."""
-    return quantize_multiplier(float(np.float32(a.scale) / (np.float32(b.scale) * np.float32(y.scale))))
+    return quantize_multiplier(a.scale / (b.scale * y.scale))
 
 
 def _multiply(attributes: Binary, a: Array, b: Array, ins: Sequence[Tensor], y: Tensor) -> Array:
@@ -198,8 +189,7 @@ def _plain_limits(clamp: Clamp, dtype: DType) -> tuple[int, int]:
 
 
 def clip_multiplier(x: Tensor, y: Tensor) -> Multiplier:
-    """The ratio in float32, as TFLM's RELU computes it."""
-    return quantize_multiplier(float(np.float32(x.scale) / np.float32(y.scale)))
+    return quantize_multiplier(x.scale / y.scale)
 
 
 @integer(Clip)

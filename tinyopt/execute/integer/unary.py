@@ -182,10 +182,9 @@ def _hard_swish_exact(attributes: Unary, q: Array, x: Quantization, y: Quantizat
 def leaky_relu_parameters(
     attributes: Unary, x: Quantization, y: Quantization
 ) -> tuple[tuple[int, int], tuple[int, int], int]:
-    """Multipliers of the sides above and below zero, and the sign of alpha; ratios in float32."""
-    x_scale, y_scale = np.float32(x.scale), np.float32(y.scale)
-    alpha = float(x_scale * np.float32(attributes.alpha) / y_scale)
-    return quantize_multiplier(float(x_scale / y_scale)), quantize_multiplier(abs(alpha)), -1 if alpha < 0 else 1
+    """Multipliers of the sides above and below zero, and the sign of alpha; ratios in double precision."""
+    alpha = x.scale * float(np.float32(attributes.alpha)) / y.scale
+    return quantize_multiplier(x.scale / y.scale), quantize_multiplier(abs(alpha)), -1 if alpha < 0 else 1
 
 
 def _leaky_relu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
@@ -209,7 +208,7 @@ def _elu_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) ->
 def _abs_exact(attributes: Unary, q: Array, x: Quantization, y: Quantization) -> Array | None:
     if x.scale == y.scale:
         return np.abs(q) + y.zero_point
-    multiplier, shift = quantize_multiplier(float(np.float32(x.scale) / np.float32(y.scale)))
+    multiplier, shift = quantize_multiplier(x.scale / y.scale)
     return multiply_by_quantized_multiplier(np.abs(q), multiplier, shift) + y.zero_point
 
 
