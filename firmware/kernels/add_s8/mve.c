@@ -2,7 +2,7 @@
 #include "add_s8.h"
 #include "mve.h"
 
-#if TINYOPT_HAS_MVE && defined(__OPTIMIZE__) /* without optimisation GCC finds no registers for the loop */
+#if TINYOPT_HAS_MVE
 
 void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output) {
   /* b_shift is zero only with the multiplier one half. Twice the value, halved, is the same: it needs no rounding. */

@@ -8,7 +8,8 @@
 
 #include "common.h"
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+/* Without optimisation GCC finds too few registers for the loops in assembly, and plain C is as fast. */
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1) && defined(__OPTIMIZE__)
 #include <arm_mve.h>
 #define TINYOPT_HAS_MVE 1
 #else

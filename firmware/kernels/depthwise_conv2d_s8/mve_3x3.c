@@ -59,56 +59,104 @@ static void advance(const image_t *image, const int8_t *a, int32_t step_a, const
       : "lr", "q0", "q1", "q2", "memory");
 }
 
-static inline int32x4_t four(int32_t a, int32_t b, int32_t c, int32_t d) {
-  int32x4_t result;
-  __asm__("vmov %q0[2], %q0[0], %1, %3\n\tvmov %q0[3], %q0[1], %2, %4"
-          : "=&w"(result)
-          : "r"(a), "r"(b), "r"(c), "r"(d));
-  return result;
-}
+/* Requantize the sums in q0 and write the lanes that P0 selects. */
+#define FINISH                                                                                                         \
+  "vadd.i32 q0, q0, %[bias]\n"                                                                                         \
+  "vqrdmulh.s32 q0, q0, %[multiplier]\n"                                                                               \
+  "vshr.s32 q1, q0, #31\n" /* ties away from zero: see tinyopt_mve_requantize */                                       \
+  "vadd.i32 q0, q0, q1\n"                                                                                              \
+  "vrshl.s32 q0, %[shift]\n"                                                                                           \
+  "vadd.i32 q0, q0, %[zero_point]\n"                                                                                   \
+  "vmax.s32 q0, q0, %q[low]\n"                                                                                         \
+  "vmin.s32 q0, q0, %q[high]\n"                                                                                        \
+  "vpst\n"                                                                                                             \
+  "vstrbt.32 q0, [%[output], %q[places]]\n"
 
-static inline int32x4_t finish(const image_t *image, const channel_t *channel, int32x4_t sums) {
-  int32x4_t high = vqrdmulhq_n_s32(vaddq_n_s32(sums, channel->bias), channel->multiplier);
-  int32x4_t value = vrshlq_n_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), channel->shift);
-  const tinyopt_depthwise_conv2d_s8 *op = image->op;
-  return tinyopt_mve_output(value, op->output_zero_point, vdupq_n_s32(op->clamp_low), vdupq_n_s32(op->clamp_high));
+#define SUMS [a] "+Te"(a), [b] "+Te"(b), [c] "=&Te"(c), [d] "=&Te"(d)
+#define NUMBERS                                                                                                        \
+  [bias] "r"(channel->bias), [multiplier] "r"(channel->multiplier), [shift] "r"(channel->shift),                       \
+      [zero_point] "r"(image->op->output_zero_point), [low] "w"(vdupq_n_s32(image->op->clamp_low)),                    \
+      [high] "w"(vdupq_n_s32(image->op->clamp_high))
+
+typedef struct {
+  const int8_t *words; /* that the next outputs look at */
+  int8_t *output;
+  uint32x4_t places; /* of four outputs, from `output` */
+} place_t;
+
+/* `count` times 2x2 outputs, of which `lanes` are written: the lower ones see the words a byte further down. */
+static place_t squares(const image_t *image, const channel_t *channel, place_t at, int32_t count, uint32_t lanes) {
+  int32_t a = (int32_t)lanes; /* these two begin with what the loop begins with: registers are scarce */
+  int32_t b = count;
+  int32_t c;
+  int32_t d;
+  __asm__ volatile("vmsr p0, %[a]\n"
+                   "wls lr, %[b], 2f\n"
+                   "1:\n"
+                   "vldrb.u8 q0, [%[words]], #8\n"
+                   "vmladav.s8 %[a], q0, %q[left]\n"
+                   "vshr.u32 q1, q0, #8\n"
+                   "vmladav.s8 %[b], q0, %q[right]\n"
+                   "vmladav.s8 %[c], q1, %q[left]\n"
+                   "vmladav.s8 %[d], q1, %q[right]\n"
+                   "vmov q0[2], q0[0], %[a], %[c]\n"
+                   "vmov q0[3], q0[1], %[b], %[d]\n" FINISH "add %[output], %[output], %[step]\n"
+                   "le lr, 1b\n"
+                   "2:\n"
+                   : SUMS, [words] "+r"(at.words), [output] "+r"(at.output)
+                   : NUMBERS, [step] "r"(2 * image->output_step), [left] "w"(vld1q_s8(channel->weights + 4)),
+                     [right] "w"(vld1q_s8(channel->weights)), [places] "w"(at.places)
+                   : "lr", "q0", "q1", "memory");
+  return at;
 }
 
 /* Stride 1: two lines of outputs, or the last one. */
 static void two_lines(const image_t *image, const channel_t *channel, bool both, int8_t *output) {
-  int8x16_t left = vld1q_s8(channel->weights + 4);
-  int8x16_t right = vld1q_s8(channel->weights);
-  int8x16_t left_below = vreinterpretq_s8_s32(vshlq_n_s32(vreinterpretq_s32_s8(left), 8));
-  int8x16_t right_below = vreinterpretq_s8_s32(vshlq_n_s32(vreinterpretq_s32_s8(right), 8));
   uint32_t step = (uint32_t)image->output_step;
-  uint32_t line = (uint32_t)image->output_line;
-  uint32x4_t places = {0, step, line, line + step};
-  mve_pred16_t lanes = both ? 0xFFFF : 0x00FF;
-  const int8_t *words = (const int8_t *)image->words;
-  for (int32_t i = 0; i < image->outputs; i += 2) {
-    int8x16_t x = vld1q_s8(words);
-    if (i + 1 == image->outputs) {
-      lanes &= 0x0F0F;
-    }
-    int32x4_t sums =
-        four(vmladavq_s8(x, left), vmladavq_s8(x, right), vmladavq_s8(x, left_below), vmladavq_s8(x, right_below));
-    vstrbq_scatter_offset_p_s32(output, places, finish(image, channel, sums), lanes);
-    words += 8;
-    output += 2 * step;
+  place_t at = {(const int8_t *)image->words, output, vidupq_n_u32(0, 1)};
+  at.places = vmulq_n_u32(vandq_u32(at.places, vdupq_n_u32(1)), step);
+  at.places = vaddq_m_n_u32(at.places, at.places, image->output_line, 0xFF00);
+  uint32_t lanes = both ? 0xFFFF : 0x00FF;
+  at = squares(image, channel, at, image->outputs / 2, lanes);
+  if (image->outputs % 2 != 0) {
+    (void)squares(image, channel, at, 1, lanes & 0x0F0F);
   }
 }
 
-/* Stride 2: one line of outputs, four at a time. */
-static void one_line(const image_t *image, const channel_t *channel, int8_t *output) {
+/* `count` times four outputs of a line, of which `lanes` are written. */
+static place_t fours(const image_t *image, const channel_t *channel, place_t at, int32_t count, uint32_t lanes) {
   int8x16_t weights = vreinterpretq_s8_s32(vshlq_n_s32(vreinterpretq_s32_s8(vld1q_s8(channel->weights + 4)), 8));
-  uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)image->output_step);
-  const int8_t *words = (const int8_t *)image->words;
-  for (int32_t left = image->outputs; left > 0; left -= 4) {
-    int32x4_t sums = four(vmladavq_s8(vld1q_s8(words), weights), vmladavq_s8(vld1q_s8(words + 8), weights),
-                          vmladavq_s8(vld1q_s8(words + 16), weights), vmladavq_s8(vld1q_s8(words + 24), weights));
-    vstrbq_scatter_offset_p_s32(output, places, finish(image, channel, sums), vctp32q((uint32_t)left));
-    words += 32;
-    output += 4 * image->output_step;
+  int32_t a = (int32_t)lanes; /* these two begin with what the loop begins with: registers are scarce */
+  int32_t b = count;
+  int32_t c;
+  int32_t d;
+  __asm__ volatile("vmsr p0, %[a]\n"
+                   "wls lr, %[b], 2f\n"
+                   "1:\n"
+                   "vldrb.u8 q0, [%[words]], #8\n"
+                   "vmladav.s8 %[a], q0, %q[weights]\n"
+                   "vldrb.u8 q1, [%[words]], #8\n"
+                   "vmladav.s8 %[b], q1, %q[weights]\n"
+                   "vldrb.u8 q0, [%[words]], #8\n"
+                   "vmladav.s8 %[c], q0, %q[weights]\n"
+                   "vldrb.u8 q1, [%[words]], #8\n"
+                   "vmladav.s8 %[d], q1, %q[weights]\n"
+                   "vmov q0[2], q0[0], %[a], %[c]\n"
+                   "vmov q0[3], q0[1], %[b], %[d]\n" FINISH "add %[output], %[output], %[step]\n"
+                   "le lr, 1b\n"
+                   "2:\n"
+                   : SUMS, [words] "+r"(at.words), [output] "+r"(at.output)
+                   : NUMBERS, [step] "r"(4 * image->output_step), [weights] "w"(weights), [places] "w"(at.places)
+                   : "lr", "q0", "q1", "memory");
+  return at;
+}
+
+/* Stride 2: one line of outputs. */
+static void one_line(const image_t *image, const channel_t *channel, int8_t *output) {
+  place_t at = {(const int8_t *)image->words, output, vmulq_n_u32(vidupq_n_u32(0, 1), (uint32_t)image->output_step)};
+  at = fours(image, channel, at, image->outputs / 4, 0xFFFF);
+  if (image->outputs % 4 != 0) {
+    (void)fours(image, channel, at, 1, vctp32q((uint32_t)image->outputs % 4));
   }
 }
 
