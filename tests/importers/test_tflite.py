@@ -104,6 +104,30 @@ def test_a_size_that_is_computed_from_the_shape_is_folded() -> None:
     assert [o.attributes for o in graph.operators] == [ops.Reshape((1, 6))]
 
 
+def test_a_transposed_convolution_whose_shape_is_an_input_has_the_declared_shape() -> None:
+    file = FileSubgraph()
+    shape, x = file.add("shape", (4,), "int32"), file.add("x", (1, 2, 2, 1), "float32")
+    w = file.constant("w", np.ones((1, 3, 3, 1), np.float32))
+    y = file.add("y", (1, 4, 4, 1), "float32")
+    file.operator("TRANSPOSE_CONV", [shape, w, x], [y], "TransposeConvOptions", stride_h=2, stride_w=2)
+    file.inputs, file.outputs = [shape, x], [y]
+    (operator,) = imported(file).operators
+    assert operator.attributes == ops.TransposeConv2d((2, 2), ops.Padding(0, 1, 0, 1))
+
+
+def test_the_bias_of_an_old_depthwise_convolution_has_the_axis_of_its_weights() -> None:
+    q = {"scales": [0.1], "zero_points": [0]}
+    file = FileSubgraph()
+    file.inputs, file.outputs = [file.add("x", (1, 1, 1, 2), "int8", **q)], [file.add("y", (1, 1, 1, 2), "int8", **q)]
+    channels = {"scales": [0.1, 0.2], "zero_points": [0, 0], "axis": 3}
+    w = file.constant("w", np.ones((1, 1, 1, 2), np.int8), **channels)
+    bias = file.constant("bias", np.ones(2, np.int32), **channels)
+    options = {"stride_h": 1, "stride_w": 1, "depth_multiplier": 1}
+    file.operator("DEPTHWISE_CONV_2D", [*file.inputs, w, bias], file.outputs, "DepthwiseConv2DOptions", **options)
+    graph = imported(file)
+    assert graph.tensors["bias"].quantization == Quantization.per_channel([0.1, 0.2], 0)
+
+
 def test_unused_tensors_and_metadata_are_ignored() -> None:
     file = unary_file()
     file.add("unused string", (), "int32", b"odd")

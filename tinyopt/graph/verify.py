@@ -85,6 +85,8 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
     if isinstance(attributes, _BIASED):
         return _biased_problem(attributes, inputs, y)
     if isinstance(attributes, ops.Quantize):
+        if x.dtype is not DType.FLOAT32 and x.quantization is None:
+            return f"the input must be float32 or quantized, '{x.name}' is plain {x.dtype.value}"
         return None if y.quantization is not None and y.dtype.is_integer else "the output must be quantized"
     if isinstance(attributes, ops.Dequantize):
         if y.dtype is not DType.FLOAT32:

@@ -112,7 +112,9 @@ def transpose_conv2d(node: Node) -> None:
     """The padding is that of the convolution whose gradient this is, from the output to the input."""
     x, w = node.input(2), node.input(1)
     image, kernel, stride = _image(node, x), _image(node, w), _strides(node)
-    out = tuple(node.numbers(0, "an output shape"))
+    # A shape that is only known at run time can only be the declared one, since all shapes are static here.
+    fixed = node.tensor(node.input(0)).is_constant
+    out = tuple(node.numbers(0, "an output shape")) if fixed else node.output().shape
     if len(out) != 4 or min(out) < 1:
         raise ModelError(f"the output shape {list(out)} is not [N,H,W,C]")
     ends = []

@@ -219,7 +219,9 @@ class Importer:
             raise ModelError(f"tensor '{declared.name}' has a zero point outside {dtype.value}")
         if count == 1:
             return Quantization.per_tensor(float(declared.scales[0]), int(zeros[0]))
-        return Quantization.per_channel(declared.scales, declared.axis, np.broadcast_to(zeros, (count,)))
+        # Older converters gave the bias of a depthwise convolution the axis of its weights.
+        axis = 0 if len(declared.shape) == 1 else declared.axis
+        return Quantization.per_channel(declared.scales, axis, np.broadcast_to(zeros, (count,)))
 
     def declared(self, index: int) -> Tensor:
         """An activation as the file declares it (its shape with 1 for every size that is not fixed)."""
