@@ -44,6 +44,26 @@ def requantization(multipliers: Array, shifts: Array) -> dict[str, Value]:
     }
 
 
+def sum_reach(weights: Array, bias: Array) -> int:
+    """The largest magnitude of ``bias`` plus products of any int8 inputs. ``weights``: [channels, …]; ``bias``:
+    [channels], input zero point folded in."""
+    wide = weights.reshape(weights.shape[0], -1).astype(np.int64)
+    largest = np.maximum(-128 * wide, 127 * wide).sum(axis=1) + bias
+    smallest = np.minimum(-128 * wide, 127 * wide).sum(axis=1) + bias
+    return int(max(np.abs(largest).max(), np.abs(smallest).max()))
+
+
+def is_narrow(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> bool:
+    """Whether ``firmware/kernels/common/narrow.h`` may requantize: sums below 2**23, shifts to the right."""
+    return sum_reach(weights, bias) < 1 << 23 and bool(((shifts <= -1) | (multipliers == 0)).all())
+
+
+def right_shifts(multipliers: Array, shifts: Array) -> Array:
+    """The shifts, with one to the right for the multiplier zero, which gives zero whatever its shift."""
+    result: Array = np.where(multipliers == 0, -1, shifts)
+    return result
+
+
 def output_limits(y: Tensor, activation: Clamp) -> dict[str, Value]:
     """The fields ``output_zero_point``, ``clamp_low``, ``clamp_high`` of a quantized output."""
     low, high = clamp_limits(activation, y)

@@ -42,6 +42,7 @@ typedef struct {
   int32_t pad_left;
   int32_t groups;
   int32_t contiguous; /* 1: every patch lies whole and unbroken in the input, so it is read where it is */
+  int32_t segment;    /* taps whose products are summed at a time, even; read by triples alone */
   int32_t input_zero_point;
   int32_t output_zero_point;
   int32_t clamp_low; /* on the output's integers */
@@ -98,6 +99,12 @@ static inline const int8_t *tinyopt_conv2d_s8_patch_at(const tinyopt_conv2d_s8 *
 /* Portable C. weights: [output_channels][kernel_height][kernel_width][input_channels / groups].
  * scratch: the patch of one group in bytes, or 0 when contiguous. */
 void tinyopt_conv2d_s8_ref(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
+/* Portable C and Armv6-M assembly, three pixels by four output channels at a time, two multiplications for three
+ * products; groups must be 1. weights: the blocks of triples.h, aligned to four. Every sum is below 2^23, that of every
+ * segment of taps, without the bias, below 2^20 - 2^10; every shift is to the right. scratch: the columns, 8 bytes per
+ * tap, taps padded to an even number, and behind them three rows of taps unless contiguous. In place: as dsp_4x2. */
+void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Arm DSP extension. weights: per group, the rows of pairs of output channels interleaved by four weights, the last odd
  * channel behind them; every row of kernel_height * kernel_width * input_channels / groups weights is padded with zeros

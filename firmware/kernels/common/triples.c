@@ -1,0 +1,172 @@
+#include "triples.h"
+
+static inline int32_t shifted_sum(int32_t low, int32_t high, int bits) {
+  return (int32_t)((uint32_t)low + ((uint32_t)high << bits));
+}
+
+int32_t *tinyopt_triples_columns(const int8_t *const pixels[3], int32_t taps, int32_t *columns) {
+  const int8_t *x0 = pixels[0];
+  const int8_t *x1 = pixels[1];
+  const int8_t *x2 = pixels[2];
+  for (int32_t i = 0; i < taps; ++i) {
+    int32_t middle = x1[i];
+    columns[0] = shifted_sum(x0[i], middle, 11);
+    columns[1] = shifted_sum(x2[i], middle, 21);
+    columns += 2;
+  }
+  return columns;
+}
+
+#if defined(__ARM_ARCH_6M__)
+
+/* Armv6-M has eight registers that can multiply; the compiler keeps the sums in memory. Here they are in high
+ * registers, which can be added to.
+ *
+ * Registers: r0 columns, r1 weights, r2 to r5 the columns of two taps, r6 weights, r7 product, r8 to r11 sums, r12
+ * step, lr end of the columns. A product destroys an operand: the first channel's weight is unpacked twice, the second
+ * channel's products destroy the column.
+ *
+ * The loop is unrolled four deep and entered so that no taps are left; two taps are 54 bytes of code. */
+/* clang-format off */
+#define TWO_TAPS \
+  "ldmia r0!, {r2-r5}\n" \
+  "ldr r6, [r1]\n" \
+  "add r1, r1, r12\n" \
+  "sxtb r7, r6\n" \
+  "muls r7, r2, r7\n" \
+  "add r8, r8, r7\n" \
+  "sxtb r7, r6\n" \
+  "muls r7, r3, r7\n" \
+  "add r9, r9, r7\n" \
+  "asrs r6, r6, #8\n" \
+  "sxtb r7, r6\n" \
+  "muls r2, r7, r2\n" \
+  "add r10, r10, r2\n" \
+  "muls r3, r7, r3\n" \
+  "add r11, r11, r3\n" \
+  "asrs r6, r6, #8\n" \
+  "sxtb r7, r6\n" \
+  "muls r7, r4, r7\n" \
+  "add r8, r8, r7\n" \
+  "sxtb r7, r6\n" \
+  "muls r7, r5, r7\n" \
+  "add r9, r9, r7\n" \
+  "asrs r6, r6, #8\n" \
+  "muls r4, r6, r4\n" \
+  "add r10, r10, r4\n" \
+  "muls r5, r6, r5\n" \
+  "add r11, r11, r5\n"
+
+#define UNUSED __attribute__((unused))
+
+__attribute__((naked)) void tinyopt_triples_dot_2(const int32_t *columns UNUSED, const int8_t *weights UNUSED,
+                                                  int32_t pairs UNUSED, int32_t step UNUSED, int32_t *sums UNUSED) {
+  __asm__ volatile(
+      ".syntax unified\n"
+      "push {r4-r7, lr}\n"
+      "mov r4, r8\n"
+      "mov r5, r9\n"
+      "mov r6, r10\n"
+      "mov r7, r11\n"
+      "push {r4-r7}\n"
+      "mov r12, r3\n"
+      "lsls r4, r2, #4\n"
+      "adds r4, r4, r0\n"
+      "mov lr, r4\n"
+      "movs r4, #0\n"
+      "mov r8, r4\n"
+      "mov r9, r4\n"
+      "mov r10, r4\n"
+      "mov r11, r4\n"
+      "negs r2, r2\n"
+      "lsls r2, r2, #30\n"
+      "lsrs r2, r2, #30\n" /* two-tap steps to skip */
+      "movs r4, #54\n"
+      "muls r2, r4, r2\n"
+      "adr r4, 1f\n"
+      "adds r2, r2, r4\n"
+      "adds r2, r2, #1\n"
+      "bx r2\n"
+      ".balign 4\n"
+      "1:\n"
+      TWO_TAPS TWO_TAPS TWO_TAPS TWO_TAPS
+      "cmp r0, lr\n"
+      "bne 1b\n"
+      "ldr r4, [sp, #36]\n"
+      "mov r0, r8\n"
+      "mov r1, r9\n"
+      "mov r2, r10\n"
+      "mov r3, r11\n"
+      "stmia r4!, {r0-r3}\n"
+      "pop {r4-r7}\n"
+      "mov r8, r4\n"
+      "mov r9, r5\n"
+      "mov r10, r6\n"
+      "mov r11, r7\n"
+      "pop {r4-r7, pc}\n");
+}
+/* clang-format on */
+
+void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t *sums) {
+  tinyopt_triples_dot_2(columns, weights, pairs, 8, sums);
+  tinyopt_triples_dot_2(columns, weights + 4, pairs, 8, sums + 4);
+}
+
+#else
+
+/* sum + column * weight modulo 2^32 */
+static inline uint32_t add_product(uint32_t sum, int32_t column, int32_t weight) {
+  return sum + (uint32_t)column * (uint32_t)weight;
+}
+
+void tinyopt_triples_dot_2(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t step, int32_t *sums) {
+  uint32_t a0 = 0, b0 = 0, a1 = 0, b1 = 0;
+  for (const int32_t *end = columns + 4 * pairs; columns < end; columns += 4, weights += step) {
+    int32_t a = columns[0], b = columns[1], next_a = columns[2], next_b = columns[3];
+    a0 = add_product(a0, a, weights[0]);
+    b0 = add_product(b0, b, weights[0]);
+    a1 = add_product(a1, a, weights[1]);
+    b1 = add_product(b1, b, weights[1]);
+    a0 = add_product(a0, next_a, weights[2]);
+    b0 = add_product(b0, next_b, weights[2]);
+    a1 = add_product(a1, next_a, weights[3]);
+    b1 = add_product(b1, next_b, weights[3]);
+  }
+  sums[0] = (int32_t)a0;
+  sums[1] = (int32_t)b0;
+  sums[2] = (int32_t)a1;
+  sums[3] = (int32_t)b1;
+}
+
+void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t *sums) {
+  uint32_t a0 = 0, b0 = 0, a1 = 0, b1 = 0, a2 = 0, b2 = 0, a3 = 0, b3 = 0;
+  for (const int32_t *end = columns + 4 * pairs; columns < end; columns += 4, weights += 8) {
+    int32_t a = columns[0], b = columns[1], next_a = columns[2], next_b = columns[3];
+    a0 = add_product(a0, a, weights[0]);
+    b0 = add_product(b0, b, weights[0]);
+    a1 = add_product(a1, a, weights[1]);
+    b1 = add_product(b1, b, weights[1]);
+    a2 = add_product(a2, a, weights[4]);
+    b2 = add_product(b2, b, weights[4]);
+    a3 = add_product(a3, a, weights[5]);
+    b3 = add_product(b3, b, weights[5]);
+    a0 = add_product(a0, next_a, weights[2]);
+    b0 = add_product(b0, next_b, weights[2]);
+    a1 = add_product(a1, next_a, weights[3]);
+    b1 = add_product(b1, next_b, weights[3]);
+    a2 = add_product(a2, next_a, weights[6]);
+    b2 = add_product(b2, next_b, weights[6]);
+    a3 = add_product(a3, next_a, weights[7]);
+    b3 = add_product(b3, next_b, weights[7]);
+  }
+  sums[0] = (int32_t)a0;
+  sums[1] = (int32_t)b0;
+  sums[2] = (int32_t)a1;
+  sums[3] = (int32_t)b1;
+  sums[4] = (int32_t)a2;
+  sums[5] = (int32_t)b2;
+  sums[6] = (int32_t)a3;
+  sums[7] = (int32_t)b3;
+}
+
+#endif
