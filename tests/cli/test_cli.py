@@ -36,7 +36,7 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_help_answers_in_half_a_second() -> None:
     times = []
-    for _ in range(3):
+    for _ in range(6):  # the machine may be busy with other tests
         start = time.perf_counter()
         result = cli("--help")
         times.append(time.perf_counter() - start)

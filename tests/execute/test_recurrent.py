@@ -44,7 +44,12 @@ def test_many_steps_at_once_equal_one_step_at_a_time_with_the_state_handed_on(ki
     builder = GraphBuilder("step")
     x, *rest = graph.ins(operator)
     names = [builder.input(x.name, (x.shape[0], 1, x.shape[2]), x.dtype, x.quantization)]
-    names += [builder.input(t.name, t.shape, t.dtype, t.quantization) for t in rest]
+    for t in rest:
+        names.append(
+            builder.input(t.name, t.shape, t.dtype, t.quantization)
+            if t.data is None
+            else builder.constant(t.name, t.data, t.quantization)
+        )
     outs = graph.outs(operator)
     y, *_ = builder.add_multi(
         operator.attributes, names, dtype=[t.dtype for t in outs], quantizations=[t.quantization for t in outs]
