@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tinyopt.data import load_samples
 
 from tinyopt.board import load_board
+from tinyopt.data import load_samples
 from tinyopt.generate import generate
 from tinyopt.importers import load
 from tinyopt.pipeline import plan_for, run_on_board

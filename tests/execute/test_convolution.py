@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from kernels.cases import convolution as cases
 from support.micro import run_tflite_micro
 from support.tflite_writer import NotInTflite, write_tflite
-
 from tinyopt.errors import GraphError
 from tinyopt.execute import Executor
 from tinyopt.execute.integer.convolution import (

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from support.micro import run_tflite_micro
 from support.tflite_writer import write_tflite
-
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, ops
 

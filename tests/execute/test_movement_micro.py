@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from kernels.cases import movement, resize
 from kernels.cases.movement import values
 from support.micro import run_tflite_micro
 from support.tflite_writer import NotInTflite, write_tflite
-
 from tinyopt.execute import Executor
 from tinyopt.execute.integer.resize import FRACTION_BITS
 from tinyopt.graph import DType, Graph, ops

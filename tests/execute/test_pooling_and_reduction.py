@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from hypothesis import given
+
 from kernels.cases.normalisation import CASES
 from kernels.cases.quantized import single, values
-
 from tinyopt.errors import GraphError
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, Quantization, ops

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kernels.cases import recurrent
 from kernels.cases.movement import values
-
 from tinyopt.errors import GraphError
 from tinyopt.execute import Executor
 from tinyopt.execute.executor import run_operator

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from support.lstm import float_lstm, lstm_s8
 from support.micro import TfliteMicro
 from support.tflite_writer import write_tflite
-
 from tinyopt.execute import Executor
 
 

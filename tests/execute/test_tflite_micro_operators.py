@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from kernels.cases import elementwise, formats, pooling, reduction, softmax
 from kernels.cases.quantized import values
 from support.micro import run_tflite_micro
 from support.tflite_writer import NotInTflite, write_tflite
-
 from tinyopt.execute import Executor
 from tinyopt.execute.integer.elementwise import divide_parameters
 from tinyopt.graph import DType, Graph, ops

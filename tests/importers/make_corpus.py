@@ -18,7 +18,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from support.lstm import float_lstm, lstm_s8
 from support.tflite_file import FileSubgraph, serialise
 from support.tflite_writer import write_tflite
-
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, ops
 
 CORPUS = Path(__file__).parent / "corpus"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from support.micro import run_tflite_micro
 from support.tflite_file import FileSubgraph, serialise
-
 from tinyopt.errors import ModelError, UnsupportedOperatorsError
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, Quantization, ops, save_graph

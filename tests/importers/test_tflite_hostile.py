@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from importers.mutations import mutate
-from support.tflite_file import FileSubgraph, serialise
 
+from support.tflite_file import FileSubgraph, serialise
 from tinyopt.errors import ModelError
 from tinyopt.importers import load
 from tinyopt.importers.tflite import import_tflite

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from support.lstm import float_lstm, lstm_s8
 from support.micro import TfliteMicro
 from support.tflite_writer import write_tflite
-
 from tinyopt.errors import UnsupportedOperatorsError
 from tinyopt.execute import Executor
 from tinyopt.importers.tflite import import_tflite

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.micro import TfliteMicro
 
+from support.micro import TfliteMicro
 from tinyopt.execute import Executor
 from tinyopt.graph import Graph
 from tinyopt.importers import load

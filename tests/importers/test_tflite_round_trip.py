@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
 from kernels import cases
 from support.tflite_writer import NotInTflite, write_tflite
-
 from tinyopt.errors import UnsupportedOperatorsError
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, Tensor, ops

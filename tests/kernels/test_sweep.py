@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from kernels import cases
 
+from kernels import cases
 from tinyopt.board import load_board
 from tinyopt.build.host import REDZONE, HostBatch
 from tinyopt.execute import Executor

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from kernels.test_sweep import CASES, assert_agrees, graphs, random_value
 
 from hil import measure
+from kernels.test_sweep import CASES, assert_agrees, graphs, random_value
 from tinyopt.board import load_board
 from tinyopt.build import build
 from tinyopt.execute import Executor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
-from kernels.cases.quantized import CLAMPS, Draw, Shape, quantizations, shapes, single, values
 
+from kernels.cases.quantized import CLAMPS, Draw, Shape, quantizations, shapes, single, values
 from tinyopt.graph import DType, Graph, Quantization, ops
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from kernels.cases.quantized import Draw, quantizations, shapes, single
 
+from kernels.cases.quantized import Draw, quantizations, shapes, single
 from tinyopt.graph import DType, Graph, ops
 
 QUANTIZED = (DType.INT8, DType.UINT8, DType.INT16, DType.INT32)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from kernels.cases.quantized import CLAMPS, Draw, quantizations, single
 
+from kernels.cases.quantized import CLAMPS, Draw, quantizations, single
 from tinyopt.graph import DType, Graph, ops
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from hypothesis import strategies as st
-from kernels.cases.quantized import Draw, quantizations, single
 
+from kernels.cases.quantized import Draw, quantizations, single
 from tinyopt.graph import DType, Graph, Quantization, ops
 
 _OUTPUTS = {ops.Softmax: Quantization.per_tensor(1 / 256, -128), ops.LogSoftmax: Quantization.per_tensor(1 / 16, 127)}
