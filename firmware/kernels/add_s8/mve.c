@@ -36,7 +36,7 @@ void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
       "vstrb.32 q0, [%[output]], #4\n"
       "letp lr, 1b\n"
       "2:\n"
-      : [a] "+r"(a), [b] "+r"(b), [output] "+r"(output), "+r"(count)
+      : [a] "+l"(a), [b] "+l"(b), [output] "+l"(output), "+r"(count)
       : [a_factors] "w"(a_factors), [b_factors] "w"(b_factors), [low] "w"(low), [high] "w"(high),
         [a_offset] "r"(op->a_offset), [b_offset] "r"(-op->b_zero_point * b_factor),
         [b_multiplier] "r"(op->b_multiplier), [b_shift] "r"(b_shift), [b_sign] "r"(op->b_sign),

@@ -10,27 +10,35 @@ typedef struct {
   int32_t y, x; /* of the patch's first tap in the input, perhaps outside */
 } corner_t;
 
-/* Where row `ky` of a patch lies: in the image, or gathered into `edge` when it is not whole there. */
-static const int8_t *patch_row(const tinyopt_conv2d_s8 *op, const int8_t *image, corner_t corner, int32_t ky,
+/* A row of taps that is not whole in the image, or not in one piece. `row`: the input row, NULL when there is none. */
+static void gather_edge(const tinyopt_conv2d_s8 *op, const int8_t *row, int32_t x, int8_t *edge) {
+  size_t channels = (size_t)op->input_channels;
+  for (int32_t kx = 0; kx < op->kernel_width; ++kx, x += op->dilation_width, edge += channels) {
+    if (row && x >= 0 && x < op->input_width) {
+      memcpy(edge, row + x * op->input_channels, channels);
+    } else {
+      memset(edge, op->input_zero_point, channels);
+    }
+  }
+}
+
+/* Where row `ky` of a patch lies: in the image, or gathered into `edge`. */
+static const int8_t *patch_row(const tinyopt_conv2d_s8 *op, const int8_t *image, const corner_t *corner, int32_t ky,
                                int8_t *edge) {
-  int32_t channels = op->input_channels;
-  int32_t y = corner.y + ky * op->dilation_height;
-  if (y < 0 || y >= op->input_height) {
-    memset(edge, op->input_zero_point, (size_t)(op->kernel_width * channels));
-    return edge;
-  }
-  const int8_t *row = image + y * op->input_width * channels;
+  int32_t y = corner->y + ky * op->dilation_height;
+  int32_t x = corner->x;
+  const int8_t *row = y < 0 || y >= op->input_height ? NULL : image + y * op->input_width * op->input_channels;
   bool unbroken = op->dilation_width == 1 || op->kernel_width == 1;
-  if (unbroken && corner.x >= 0 && corner.x + op->kernel_width <= op->input_width) {
-    return row + corner.x * channels;
+  if (row && unbroken && x >= 0 && x + op->kernel_width <= op->input_width) {
+    return row + x * op->input_channels;
   }
-  tinyopt_conv2d_s8_gather_row(op, row, corner.x, edge);
+  gather_edge(op, row, x, edge);
   return edge;
 }
 
 /* Columns of the patches at three corners; an odd number of taps gets one of zeros. Returns the number of taps. */
-static int32_t make_columns(const tinyopt_conv2d_s8 *op, const int8_t *image, const corner_t *corners, int32_t *columns,
-                            int8_t *edge) {
+__attribute__((noinline)) static int32_t make_columns(const tinyopt_conv2d_s8 *op, const int8_t *image,
+                                                      const corner_t *corners, int32_t *columns, int8_t *edge) {
   int32_t row = op->kernel_width * op->input_channels;
   int32_t rows = op->kernel_height;
   if (op->contiguous) { /* the whole patch is one row */
@@ -42,7 +50,7 @@ static int32_t make_columns(const tinyopt_conv2d_s8 *op, const int8_t *image, co
     const int8_t *pixels[PIXELS];
     for (int32_t i = 0; i < PIXELS; ++i) {
       pixels[i] = op->contiguous ? image + (corners[i].y * op->input_width + corners[i].x) * op->input_channels
-                                 : patch_row(op, image, corners[i], ky, edge + i * row);
+                                 : patch_row(op, image, &corners[i], ky, edge + i * row);
     }
     next = tinyopt_triples_columns(pixels, row, next);
   }
@@ -54,56 +62,65 @@ static int32_t make_columns(const tinyopt_conv2d_s8 *op, const int8_t *image, co
   return (int32_t)(next - columns) / 2;
 }
 
-/* Sums of `count` channels in three pixels, [channels][pixels], the bias included. Returns the next block's weights. */
-static const int8_t *sum_block(const tinyopt_conv2d_s8 *op, const int32_t *columns, const int8_t *weights, int32_t taps,
-                               const int32_t *bias, int32_t count, int32_t *totals) {
-  for (int32_t i = 0; i < count; ++i) {
-    totals[PIXELS * i] = totals[PIXELS * i + 1] = totals[PIXELS * i + 2] = bias[i];
+/* A and B of four channels of a block, or two; returns where the weights go on. */
+static const int8_t *multiply(const int32_t *columns, const int8_t *weights, int32_t taps, int32_t channels,
+                              int32_t *sums) {
+  if (channels > 2) {
+    tinyopt_triples_dot_4(columns, weights, taps / 2, sums);
+    return weights + 4 * taps;
   }
-  for (int32_t left = taps; left > 0; left -= op->segment) {
-    int32_t sums[2 * BLOCK];
-    int32_t now = tinyopt_min(left, op->segment);
-    if (count > 2) {
-      tinyopt_triples_dot_4(columns, weights, now / 2, sums);
-      weights += 4 * now;
-    } else {
-      tinyopt_triples_dot_2(columns, weights, now / 2, 4, sums);
-      weights += 2 * now;
+  tinyopt_triples_dot_2(columns, weights, taps / 2, 4, sums);
+  return weights + 2 * taps;
+}
+
+static void add_segment(const int32_t *sums, int32_t channels, int32_t *totals) {
+  for (; channels > 0; --channels, sums += 2, totals += PIXELS) {
+    int32_t more[PIXELS];
+    tinyopt_triples_split(sums[0], sums[1], more);
+    for (int32_t i = 0; i < PIXELS; ++i) {
+      totals[i] += more[i];
     }
-    for (int32_t i = 0; i < count; ++i) {
-      tinyopt_triples_add(sums[2 * i], sums[2 * i + 1], totals + PIXELS * i);
-    }
-    columns += 2 * now;
   }
-  return weights;
 }
 
 /* All output channels of up to three pixels. output: the first pixel's channel 0. */
-static void convolve_pixels(const tinyopt_conv2d_s8 *op, const tinyopt_narrow *narrow, const int32_t *columns,
-                            int32_t taps, int32_t pixels, int8_t *output) {
+__attribute__((noinline)) static void convolve_pixels(const tinyopt_conv2d_s8 *op, tinyopt_narrow *scale,
+                                                      const int32_t *columns, int32_t taps, int32_t pixels,
+                                                      int8_t *output) {
   const int8_t *weights = op->weights;
   int32_t channels = op->output_channels;
-  for (int32_t channel = 0; channel < channels; channel += BLOCK) {
+  int32_t segment = tinyopt_min(op->segment, taps);
+  for (int32_t block = 0; block < channels; block += BLOCK) {
+    int32_t sums[2 * BLOCK];
     int32_t totals[PIXELS * BLOCK];
-    int32_t count = tinyopt_min(BLOCK, channels - channel);
-    weights = sum_block(op, columns, weights, taps, op->bias + channel, count, totals);
+    int32_t count = tinyopt_min(BLOCK, channels - block);
+    weights = multiply(columns, weights, segment, count, sums);
     for (int32_t i = 0; i < count; ++i) {
-      int32_t scale = (channel + i) * op->per_channel;
-      int32_t multiplier = op->multipliers[scale];
-      int32_t right = -op->shifts[scale] - 1;
-      int8_t *out = output + channel + i;
-      for (int32_t pixel = 0; pixel < pixels; ++pixel, out += channels) {
-        *out = tinyopt_narrow_s8(narrow, totals[PIXELS * i + pixel], multiplier, right);
-      }
+      int32_t *total = totals + PIXELS * i;
+      int32_t bias = op->bias[block + i];
+      tinyopt_triples_split(sums[2 * i], sums[2 * i + 1], total);
+      total[0] += bias;
+      total[1] += bias;
+      total[2] += bias;
+    }
+    for (int32_t at = segment; at < taps; at += segment) {
+      weights = multiply(columns + 2 * at, weights, tinyopt_min(segment, taps - at), count, sums);
+      add_segment(sums, count, totals);
+    }
+    for (int32_t i = 0; i < count; ++i) {
+      int32_t channel = (block + i) * op->per_channel;
+      scale->multiplier = op->multipliers[channel];
+      scale->right = -op->shifts[channel] - 1;
+      tinyopt_narrow_line(scale, totals + PIXELS * i, output + block + i, channels, pixels);
     }
   }
 }
 
 void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {
   int32_t *columns = scratch;
-  int32_t patch = tinyopt_conv2d_s8_patch_size(op);
+  int32_t patch = op->kernel_height * op->kernel_width * op->input_channels;
   int8_t *edge = (int8_t *)(columns + 2 * (patch + (patch & 1)));
-  tinyopt_narrow narrow = tinyopt_narrow_output(op->output_zero_point, op->clamp_low, op->clamp_high);
+  tinyopt_narrow scale = tinyopt_narrow_to(op->output_zero_point, op->clamp_low, op->clamp_high);
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     corner_t corner = {-op->pad_top, -op->pad_left};
     int32_t x = 0;
@@ -124,7 +141,7 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
         }
       }
       int32_t taps = make_columns(op, input, corners, columns, edge);
-      convolve_pixels(op, &narrow, columns, taps, pixels, output);
+      convolve_pixels(op, &scale, columns, taps, pixels, output);
       output += pixels * op->output_channels;
     }
     input += op->input_height * op->input_width * op->input_channels;

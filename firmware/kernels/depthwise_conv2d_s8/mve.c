@@ -18,9 +18,11 @@ static void gather(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *image, i
   }
 }
 
-/* Where a window lies: bytes from a tap to the next, and to that below. */
+/* Where a window lies: rows of taps, bytes from a tap to the next, and to that below. A copied window is one row. */
 typedef struct {
   const int8_t *from;
+  int32_t height;
+  int32_t width;
   int32_t step;
   int32_t row;
 } window_t;
@@ -36,16 +38,23 @@ static const int8_t *convolve(const tinyopt_depthwise_conv2d_s8 *op, const windo
   int32x4_t odd = vld1q_s32(tail + 12);
   stream += 96;
   const int8_t *row = window->from;
-  for (int32_t ky = op->kernel_height; ky > 0; --ky, row += window->row) {
+  for (int32_t ky = window->height; ky > 0; --ky, row += window->row) {
     const int8_t *x = row;
-    for (int32_t kx = op->kernel_width; kx > 0; --kx) {
-      int16x8_t activations = vldrbq_z_s16(x, lanes);
-      int16x8_t weights = vldrbq_s16(stream);
-      even = vaddq_s32(even, vmullbq_int_s16(activations, weights));
-      odd = vaddq_s32(odd, vmulltq_int_s16(activations, weights));
-      x += window->step;
-      stream += 8;
-    }
+    __asm__ volatile("vmsr p0, %[lanes]\n"
+                     "dls lr, %[count]\n"
+                     "1:\n"
+                     "vpst\n"
+                     "vldrbt.s16 q0, [%[x]]\n" /* nothing is read behind the last channel */
+                     "vldrb.s16 q1, [%[weights]], #8\n"
+                     "add %[x], %[x], %[step]\n"
+                     "vmullb.s16 q2, q0, q1\n"
+                     "vmullt.s16 q3, q0, q1\n"
+                     "vadd.i32 %q[even], %q[even], q2\n"
+                     "vadd.i32 %q[odd], %q[odd], q3\n"
+                     "le lr, 1b\n"
+                     : [even] "+w"(even), [odd] "+w"(odd), [x] "+l"(x), [weights] "+l"(stream)
+                     : [count] "r"(window->width), [step] "r"(window->step), [lanes] "r"((uint32_t)lanes)
+                     : "lr", "q0", "q1", "q2", "q3", "memory");
   }
   int32x4_t low = vdupq_n_s32(op->clamp_low);
   int32x4_t high = vdupq_n_s32(op->clamp_high);
@@ -67,9 +76,9 @@ static const int8_t *convolve(const tinyopt_depthwise_conv2d_s8 *op, const windo
   for (int32_t lane = 0; lane < tinyopt_min(left, 8); ++lane) {
     const int32_t *mine = tail + 12 * (lane % 2) + lane / 2;
     int32_t sum = mine[0];
-    for (int32_t ky = 0; ky < op->kernel_height; ++ky) {
-      for (int32_t kx = 0; kx < op->kernel_width; ++kx) {
-        int32_t weight = stream[8 * (ky * op->kernel_width + kx) + lane];
+    for (int32_t ky = 0; ky < window->height; ++ky) {
+      for (int32_t kx = 0; kx < window->width; ++kx) {
+        int32_t weight = stream[8 * (ky * window->width + kx) + lane];
         sum = tinyopt_mac(sum, window->from[ky * window->row + kx * window->step + lane], weight);
       }
     }
@@ -90,10 +99,12 @@ void tinyopt_depthwise_conv2d_s8_mve(const tinyopt_depthwise_conv2d_s8 *op, cons
     for (int32_t row = 0, y = -op->pad_top; row < op->output_height; ++row, y += op->stride_height) {
       bool inside = y >= 0 && y + height <= op->input_height;
       for (int32_t column = 0, x = -op->pad_left; column < op->output_width; ++column, x += op->stride_width) {
-        window_t window = {scratch, channels, op->kernel_width * channels};
+        window_t window = {scratch, 1, op->kernel_height * op->kernel_width, channels, 0};
         const int8_t *stream = op->weights;
         if (inside && x >= 0 && x + width <= op->input_width) {
           window.from = input + y * pitch + x * channels;
+          window.height = op->kernel_height;
+          window.width = op->kernel_width;
           window.step = op->dilation_width * channels;
           window.row = op->dilation_height * pitch;
         } else {

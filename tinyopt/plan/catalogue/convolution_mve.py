@@ -62,7 +62,13 @@ def _lower_patches(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _lower_rows(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    return _lower(graph, operator, kernel, graph.ins(operator)[1].shape[1])
+    (x, w), y = graph.ins(operator)[:2], graph.outs(operator)[0]
+    call = _lower(graph, operator, kernel, w.shape[1])
+    if x.shape[0] > 1:
+        return call
+    # Both pixels are read again for every four channels, after their first outputs were written.
+    lag = convolution_lag(x, y, _attributes(operator), _PIXELS) + _PIXELS * y.shape[3]
+    return replace(call, overlaps=((0, 0, lag),))
 
 
 def _blocks(graph: Graph, operator: Operator, vectors: int) -> float:
