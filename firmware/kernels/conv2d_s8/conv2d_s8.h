@@ -125,8 +125,8 @@ void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input,
 void tinyopt_conv2d_s8_mve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* As mve, without copying patches that lie inside the image; dilation_width must be 1. The stream has one run per row
- * of the kernel. scratch: two patches, every row padded to a multiple of 16 bytes. The
- * outputs of two pixels must end before the inputs that are still to be read begin, those of the two included. */
+ * of the kernel. scratch: two patches, every row padded to a multiple of 16 bytes. The output may reach into the input
+ * where the outputs of two pixels end before their inputs, and all that are read later, begin. */
 void tinyopt_conv2d_s8_mve_rows(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 #endif
