@@ -120,7 +120,8 @@ class OnnxLowering:
 
     def _input_quantization(self, name: str, graph: Any, scope: _Scope) -> Quantization | None:
         def consumers(tensor: str) -> list[tuple[str, list[str]]]:
-            return [(n.op_type, list(n.input)) for n in graph.node if tensor in n.input]
+            # In a damaged file a text that is not UTF-8 is read as bytes; such a node is refused when it is lowered.
+            return [(n.op_type, list(n.input)) for n in graph.node if tensor in n.input and isinstance(n.op_type, str)]
 
         def constants(tensor: str) -> Array | None:
             value = scope.get(tensor)
