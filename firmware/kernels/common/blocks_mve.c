@@ -1,14 +1,12 @@
 #include "blocks_mve.h"
-#include "common.h"
+#include "mve.h"
 
-#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#if TINYOPT_HAS_MVE
 
 /* Registers: r1 stream, r3 and r5 activations, r7 vectors left, r9 runs left, r11 block; sums of the first pixel in r0,
  * r2, r4, r6, of the second in r8, r10, r12, lr; q0 and q1 activations, q2 and q3 weights, q4 and q5 limits.
  *
- * Loads and products alternate, because a core with a wide pipeline then overlaps them.
- *
- * Frame: 0 outputs of both pixels, 8 channels left. */
+ * Loads and products alternate, because a core with a wide pipeline then overlaps them. */
 /* clang-format off */
 #define VECTOR(product) \
   "vldrb.u8 q0, [r3], #16\n" \
@@ -26,19 +24,10 @@
   product " r6, q0, q3\n" \
   product " lr, q1, q3\n"
 
-#define UNUSED __attribute__((unused))
-
-__attribute__((naked)) void tinyopt_block_mve_2(const tinyopt_block_mve *block UNUSED, const int8_t *stream UNUSED) {
+void tinyopt_block_mve_2(tinyopt_block_mve *block, const int8_t *stream) {
+  register tinyopt_block_mve *fields __asm__("r11") = block;
+  register const int8_t *weights __asm__("r1") = stream;
   __asm__ volatile(
-      ".syntax unified\n"
-      "push {r4-r11, lr}\n"
-      "vpush {d8-d11}\n"
-      "sub sp, sp, #20\n"
-      "mov r11, r0\n"
-      "ldrd r3, r5, [r11, #24]\n"
-      "ldr r7, [r11, #20]\n"
-      "strd r3, r5, [sp]\n"
-      "str r7, [sp, #8]\n"
       "ldrd r3, r5, [r11, #36]\n"
       "vdup.32 q4, r3\n"
       "vdup.32 q5, r5\n"
@@ -79,10 +68,10 @@ __attribute__((naked)) void tinyopt_block_mve_2(const tinyopt_block_mve *block U
       "vrshl.s32 q0, q0, q2\n"
       "ldr r0, [r11, #32]\n"
       "vrshl.s32 q1, q1, q2\n"
-      "ldrd r2, r4, [sp]\n"
+      "ldrd r2, r4, [r11, #24]\n"
       "vadd.i32 q0, q0, r0\n"
       "vadd.i32 q1, q1, r0\n"
-      "ldr r6, [sp, #8]\n"
+      "ldr r6, [r11, #20]\n"
       "vmax.s32 q0, q0, q4\n"
       "vmax.s32 q1, q1, q4\n"
       "vmin.s32 q0, q0, q5\n"
@@ -92,12 +81,13 @@ __attribute__((naked)) void tinyopt_block_mve_2(const tinyopt_block_mve *block U
       "vstrbt.32 q0, [r2], #4\n"
       "vstrbt.32 q1, [r4], #4\n"
       "subs r6, r6, #4\n"
-      "strd r2, r4, [sp]\n"
-      "str r6, [sp, #8]\n"
+      "strd r2, r4, [r11, #24]\n"
+      "str r6, [r11, #20]\n"
       "bgt 1b\n"
-      "add sp, sp, #20\n"
-      "vpop {d8-d11}\n"
-      "pop {r4-r11, pc}\n");
+      : "+r"(weights)
+      : "r"(fields)
+      : "r0", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "r10", "r12", "lr", "q0", "q1", "q2", "q3", "q4", "q5",
+        "cc", "memory");
 }
 /* clang-format on */
 
@@ -115,19 +105,19 @@ static int32_t dot(const tinyopt_block_mve *block, const int8_t *x, const int8_t
   return (int32_t)sum;
 }
 
-void tinyopt_block_mve_2(const tinyopt_block_mve *block, const int8_t *stream) {
-  for (int32_t channel = 0; channel < block->channels; channel += 4) {
+void tinyopt_block_mve_2(tinyopt_block_mve *block, const int8_t *stream) {
+  for (; block->channels > 0; block->channels -= 4, block->first_output += 4, block->second_output += 4) {
     const int8_t *weights = stream;
     stream += 64 * block->runs * block->vectors;
     int32_t tail[12]; /* biases, multipliers, shifts */
     memcpy(tail, stream, sizeof tail);
     stream += sizeof tail;
-    for (int32_t lane = 0; lane < tinyopt_min(4, block->channels - channel); ++lane) {
+    for (int32_t lane = 0; lane < tinyopt_min(4, block->channels); ++lane) {
       int32_t first = tinyopt_mac(dot(block, block->first, weights + 16 * lane), tail[lane], 1);
       int32_t second = tinyopt_mac(dot(block, block->second, weights + 16 * lane), tail[lane], 1);
-      block->first_output[channel + lane] =
+      block->first_output[lane] =
           tinyopt_requantize_s8(first, tail[4 + lane], tail[8 + lane], block->zero_point, block->low, block->high);
-      block->second_output[channel + lane] =
+      block->second_output[lane] =
           tinyopt_requantize_s8(second, tail[4 + lane], tail[8 + lane], block->zero_point, block->low, block->high);
     }
   }

@@ -30,7 +30,7 @@ typedef struct {
   int32_t high;
 } tinyopt_block_mve;
 
-/* The outputs may begin where neither pixel's activations are read any more. */
-void tinyopt_block_mve_2(const tinyopt_block_mve *block, const int8_t *stream);
+/* `channels` and both outputs count along: set them anew for the next two pixels. */
+void tinyopt_block_mve_2(tinyopt_block_mve *block, const int8_t *stream);
 
 #endif

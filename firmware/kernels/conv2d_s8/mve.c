@@ -40,12 +40,8 @@ void tinyopt_conv2d_s8_mve(const tinyopt_conv2d_s8 *op, const int8_t *input, int
   int32_t taps = op->kernel_height * op->kernel_width * op->input_channels;
   int32_t vectors = (taps + 15) / 16;
   int8_t *patch = scratch;
-  tinyopt_block_mve block = {.vectors = vectors,
-                             .runs = 1,
-                             .channels = op->output_channels,
-                             .zero_point = op->output_zero_point,
-                             .low = op->clamp_low,
-                             .high = op->clamp_high};
+  tinyopt_block_mve block = {
+      .vectors = vectors, .runs = 1, .zero_point = op->output_zero_point, .low = op->clamp_low, .high = op->clamp_high};
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     int32_t left = op->output_height * op->output_width;
     int32_t y = 0;
@@ -66,6 +62,7 @@ void tinyopt_conv2d_s8_mve(const tinyopt_conv2d_s8 *op, const int8_t *input, int
       }
       block.first = patch;
       block.second = patch + 16 * vectors * (count - 1);
+      block.channels = op->output_channels;
       block.first_output = output;
       block.second_output = output + (count - 1) * op->output_channels;
       tinyopt_block_mve_2(&block, op->weights);

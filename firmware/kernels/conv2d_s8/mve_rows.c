@@ -40,7 +40,6 @@ void tinyopt_conv2d_s8_mve_rows(const tinyopt_conv2d_s8 *op, const int8_t *input
   int8_t *patch = scratch;
   tinyopt_block_mve block = {.vectors = vectors,
                              .runs = op->kernel_height,
-                             .channels = channels,
                              .zero_point = op->output_zero_point,
                              .low = op->clamp_low,
                              .high = op->clamp_high};
@@ -63,10 +62,11 @@ void tinyopt_conv2d_s8_mve_rows(const tinyopt_conv2d_s8 *op, const int8_t *input
           block.second = patch + op->kernel_height * padded;
           block.skip = 0;
         }
+        block.channels = channels;
         block.first_output = output;
         block.second_output = output + (paired ? channels : 0);
         tinyopt_block_mve_2(&block, op->weights);
-        output = block.second_output + channels;
+        output += paired ? 2 * channels : channels;
         x = last + op->stride_width;
       }
     }
