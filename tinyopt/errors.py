@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tinyopt.names import short_name
+
 
 class TinyoptError(Exception):
     """Base of every expected failure. ``exit_code`` is what the command line returns."""
@@ -35,12 +37,6 @@ class Unsupported:
     reason: str
 
 
-def _short(name: str) -> str:
-    """The first of the names that converters join with semicolons, and the end of a long one, where it says most."""
-    first = name.split(";")[0]
-    return first if len(first) <= 60 else f"…{first[-59:]}"
-
-
 class UnsupportedOperatorsError(ModelError):
     """A model needs operators that tinyopt does not have. All of them are listed at once."""
 
@@ -51,7 +47,7 @@ class UnsupportedOperatorsError(ModelError):
         self.version = version
         self.items = tuple(items)
         lines = [f"{source} ({version}) uses {len(self.items)} operator(s) that are not supported:"]
-        lines += [f"  {item.operator:<24} {_short(item.name) or '(unnamed)'}: {item.reason}" for item in self.items]
+        lines += [f"  {item.operator:<24} {short_name(item.name) or '(unnamed)'}: {item.reason}" for item in self.items]
         lines.append(advice or "Replace these layers, or export the model with other operators.")
         super().__init__("\n".join(lines))
 

@@ -41,6 +41,7 @@ def snake(text: str) -> str:
 
 def comment_text(text: str, width: int = 72) -> str:
     """Text from a model file made safe inside a C comment: printable ASCII, no comment marks, the end of it if long."""
+    text = text.split(";")[0]  # the first of the names that converters join
     plain = "".join(c if c.isascii() and c.isprintable() and c not in '\\"?' else "_" for c in text)
     plain = re.sub(r"/(?=\*)|(?<=\*)/", "_", plain)
     return plain if len(plain) <= width else "..." + plain[len(plain) - width + 3 :]

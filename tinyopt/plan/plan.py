@@ -11,6 +11,7 @@ import numpy as np
 from tinyopt.board import Board
 from tinyopt.errors import BoardError
 from tinyopt.graph import Graph, State
+from tinyopt.names import short_name
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import constants_of, kernels_of, lower
@@ -189,7 +190,7 @@ def _ram_advice(plan: Plan) -> str:
     if not plan.graph.is_quantized:
         return "; quantizing to int8 makes activations four times smaller"
     step, live = max(enumerate(_live(plan)), key=lambda item: item[1])
-    name = plan.calls[min(step, len(plan.calls) - 1)].operator.name if plan.calls else "the input"
+    name = short_name(plan.calls[min(step, len(plan.calls) - 1)].operator.name) if plan.calls else "the input"
     return f"; {live:,} bytes are needed at once at '{name}': a smaller input or fewer channels there helps" + (
         ", and so may the objective 'ram'" if plan.objective != "ram" else ""
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tinyopt.graph import operator_macs
+from tinyopt.names import short_name
 from tinyopt.plan.lowering import constants_of
 
 if TYPE_CHECKING:
@@ -22,9 +23,9 @@ def call_table(plan: Plan) -> str:
         rows.append(
             (
                 str(index),
-                _short(call.operator.name, 36),
+                short_name(call.operator.name, 36),
                 call.kernel.name,
-                _short(shapes, 24),
+                short_name(shapes, 24),
                 f"{operator_macs(plan.graph, call.operator):,}",
                 f"{sum(constant.nbytes for constant in constants_of(call.parameters)):,}",
                 f"{call.scratch:,}",
@@ -69,8 +70,9 @@ def memory_map(plan: Plan) -> str:
         f"{'offset':>{max(width, 6)}}  {'size':>{max(width, 4)}}  {'buffer':<{label}}  |{_ruler(columns, per_column)}|",
     ]
     for buffer in ordered:
+        name = short_name(buffer.name, label)
         lines.append(
-            f"{buffer.offset:>{max(width, 6)},}  {buffer.size:>{max(width, 4)},}  {_short(buffer.name, label):<{label}}"
+            f"{buffer.offset:>{max(width, 6)},}  {buffer.size:>{max(width, 4)},}  {name:<{label}}"
             f"  |{_bar(buffer, columns, per_column)}|"
         )
     return "\n".join(lines)
@@ -89,8 +91,3 @@ def _ruler(columns: int, per_column: int) -> str:
         if column + len(number) <= columns:
             text[column : column + len(number)] = number
     return "".join(text)
-
-
-def _short(text: str, width: int) -> str:
-    """The end of a long name: that is where names of layers differ."""
-    return text if len(text) <= width else "…" + text[len(text) - width + 1 :]

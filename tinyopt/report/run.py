@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
+from tinyopt.names import short_name
 from tinyopt.report.compare import Comparison
 
 
@@ -119,12 +120,6 @@ def render(report: RunReport, *, layers: bool = True) -> RenderableType:
     return Group(*parts)
 
 
-def short_name(name: str, limit: int = 28) -> str:
-    """A layer's name as it fits a table: what TFLite joins by ``;`` is one layer, named by its first part's end."""
-    first = name.split(";")[0]
-    return first if len(first) <= limit else "…" + first[1 - limit :]
-
-
 def layer_table(report: RunReport) -> Table:
     """Per layer: kernel, MACs, weights, instructions, share of the total."""
     table = Table(title="per layer", title_justify="left")
@@ -144,7 +139,7 @@ def layer_table(report: RunReport) -> Table:
     total = sum(value or 0 for value in counted)
     for layer, value in zip(report.layers, counted):
         table.add_row(
-            short_name(layer.name),
+            short_name(layer.name, 28),
             layer.operator,
             layer.kernel,
             f"{layer.macs:,}" if layer.macs else "",
