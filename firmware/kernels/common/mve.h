@@ -58,13 +58,6 @@ static inline int32x4_t tinyopt_mve_requantize(int32x4_t sums, int32x4_t multipl
   return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shifts);
 }
 
-/* As above, with shifts of zero among them: what they would lower by the sign stays. */
-static inline int32x4_t tinyopt_mve_requantize_or_keep(int32x4_t sums, int32x4_t multipliers, int32x4_t shifts) {
-  int32x4_t high = vqrdmulhq_s32(sums, multipliers);
-  int32x4_t sign = vshrq_n_s32(vandq_s32(high, shifts), 31);
-  return vrshlq_s32(vaddq_s32(high, sign), shifts);
-}
-
 /* Four values as outputs: add the zero point, clamp. */
 static inline int32x4_t tinyopt_mve_output(int32x4_t values, int32_t zero_point, int32x4_t low, int32x4_t high) {
   return vminq_s32(vmaxq_s32(vaddq_n_s32(values, zero_point), low), high);
