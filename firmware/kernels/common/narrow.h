@@ -7,13 +7,16 @@
 #include "common.h"
 
 typedef struct {
-  int32_t offset; /* 2 * output zero point + 1 */
+  int32_t multiplier;
+  int32_t right;  /* the shift to the right less one */
+  int32_t offset; /* 2 * (output zero point - low) + 1 */
   int32_t low;    /* the clamp */
   uint32_t range; /* from low to high */
 } tinyopt_narrow;
 
-static inline tinyopt_narrow tinyopt_narrow_output(int32_t zero_point, int32_t low, int32_t high) {
-  return (tinyopt_narrow){2 * zero_point + 1, low, (uint32_t)(high - low)};
+/* What the channels of a layer share; multiplier and right are set for each. */
+static inline tinyopt_narrow tinyopt_narrow_to(int32_t zero_point, int32_t low, int32_t high) {
+  return (tinyopt_narrow){.offset = 2 * (zero_point - low) + 1, .low = low, .range = (uint32_t)(high - low)};
 }
 
 /* sum * multiplier / 2^31, rounded to nearest, ties up. |sum| < 2^23 */
@@ -32,15 +35,17 @@ static inline int32_t tinyopt_narrow_multiply(int32_t sum, int32_t multiplier) {
 #endif
 }
 
-/* right: the shift to the right less one. The rounding shift with ties away from zero, on twice the value. */
-static inline int8_t tinyopt_narrow_s8(const tinyopt_narrow *output, int32_t sum, int32_t multiplier, int32_t right) {
-  int32_t value = tinyopt_narrow_multiply(sum, multiplier);
-  value = (((value + (value >> 31)) >> right) + output->offset) >> 1;
-  uint32_t above = (uint32_t)value - (uint32_t)output->low;
-  if (above > output->range) { /* rare, so one test serves both ends */
-    above = (int32_t)above < 0 ? 0 : output->range;
+/* The rounding shift with ties away from zero, on twice the value; then offset and clamp. */
+static inline int8_t tinyopt_narrow_s8(const tinyopt_narrow *scale, int32_t sum) {
+  int32_t value = tinyopt_narrow_multiply(sum, scale->multiplier);
+  value = (((value + (value >> 31)) >> scale->right) + scale->offset) >> 1; /* above low */
+  if ((uint32_t)value > scale->range) {                                     /* rare, so one test serves both ends */
+    value = value < 0 ? 0 : (int32_t)scale->range;
   }
-  return (int8_t)((int32_t)above + output->low);
+  return (int8_t)(value + scale->low);
 }
+
+/* `count` outputs, at least one, `step` bytes apart, of as many sums. */
+void tinyopt_narrow_line(const tinyopt_narrow *scale, const int32_t *sums, int8_t *output, int32_t step, int32_t count);
 
 #endif

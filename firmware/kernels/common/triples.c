@@ -138,6 +138,74 @@ void tinyopt_triples_dot_2(const int32_t *columns, const int8_t *weights, int32_
   sums[3] = (int32_t)b1;
 }
 
+#if defined(__thumb2__) && !defined(__ARM_FEATURE_DSP)
+
+/* The compiler keeps half of the eight sums in memory; here all are in registers. Armv7-M has as many as it takes when
+ * the end of the columns is in memory.
+ *
+ * Registers: r0 columns, r1 weights, r2 and r3 a column, r4 to r11 sums, r12 and lr weights. Loads follow each other,
+ * as only the first of a row takes two cycles. The loop is unrolled for four taps and entered in the middle when their
+ * number is no multiple of four. */
+/* clang-format off */
+#define TAP(column, weight) \
+  "ldr.w r2, [r0, #" #column "]\n" \
+  "ldr.w r3, [r0, #" #column "+4]\n" \
+  "ldrsb.w r12, [r1, #" #weight "]\n" \
+  "ldrsb.w lr, [r1, #" #weight "+1]\n" \
+  "mla r4, r2, r12, r4\n" \
+  "mla r5, r3, r12, r5\n" \
+  "mla r6, r2, lr, r6\n" \
+  "mla r7, r3, lr, r7\n" \
+  "ldrsb.w r12, [r1, #" #weight "+4]\n" \
+  "ldrsb.w lr, [r1, #" #weight "+5]\n" \
+  "mla r8, r2, r12, r8\n" \
+  "mla r9, r3, r12, r9\n" \
+  "mla r10, r2, lr, r10\n" \
+  "mla r11, r3, lr, r11\n"
+
+#define UNUSED __attribute__((unused))
+
+__attribute__((naked)) void tinyopt_triples_dot_4(const int32_t *columns UNUSED, const int8_t *weights UNUSED,
+                                                  int32_t pairs UNUSED, int32_t *sums UNUSED) {
+  __asm__ volatile(
+      ".syntax unified\n"
+      "push {r3-r11, lr}\n"
+      "add r12, r0, r2, lsl #4\n"
+      "push {r12, lr}\n"
+      "mov r4, #0\n"
+      "mov r5, #0\n"
+      "mov r6, #0\n"
+      "mov r7, #0\n"
+      "mov r8, #0\n"
+      "mov r9, #0\n"
+      "mov r10, #0\n"
+      "mov r11, #0\n"
+      "lsls r2, r2, #31\n"
+      "beq 1f\n"
+      "subs r0, r0, #16\n"
+      "subs r1, r1, #8\n"
+      "b 2f\n"
+      ".balign 4\n"
+      "1:\n"
+      TAP(0, 0)
+      TAP(8, 2)
+      "2:\n"
+      TAP(16, 8)
+      TAP(24, 10)
+      "ldr r12, [sp]\n"
+      "adds r0, r0, #32\n"
+      "adds r1, r1, #16\n"
+      "cmp r0, r12\n"
+      "bne.w 1b\n"
+      "pop {r2, r3}\n"
+      "pop {r3}\n"
+      "stmia r3, {r4-r11}\n"
+      "pop {r4-r11, pc}\n");
+}
+/* clang-format on */
+
+#else
+
 void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t *sums) {
   uint32_t a0 = 0, b0 = 0, a1 = 0, b1 = 0, a2 = 0, b2 = 0, a3 = 0, b3 = 0;
   for (const int32_t *end = columns + 4 * pairs; columns < end; columns += 4, weights += 8) {
@@ -168,5 +236,7 @@ void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_
   sums[6] = (int32_t)a3;
   sums[7] = (int32_t)b3;
 }
+
+#endif
 
 #endif

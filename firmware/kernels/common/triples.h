@@ -28,15 +28,15 @@ void tinyopt_triples_dot_2(const int32_t *columns, const int8_t *weights, int32_
 /* The same for a whole block of four channels. */
 void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t *sums);
 
-/* Add the three sums that A and B hold to `totals`. */
-static inline void tinyopt_triples_add(int32_t a, int32_t b, int32_t *totals) {
+/* The three sums that A and B hold. */
+static inline void tinyopt_triples_split(int32_t a, int32_t b, int32_t *sums) {
   int32_t s2 = (int32_t)((uint32_t)b << 11) >> 11;
   uint32_t remainder = (uint32_t)b - (uint32_t)s2; /* s1 modulo 2^11, in the upper bits */
   int32_t estimate = a >> 11;
   int32_t s1 = estimate + ((int32_t)(remainder - ((uint32_t)estimate << 21)) >> 21);
-  totals[0] += a - (int32_t)((uint32_t)s1 << 11);
-  totals[1] += s1;
-  totals[2] += s2;
+  sums[0] = a - (int32_t)((uint32_t)s1 << 11);
+  sums[1] = s1;
+  sums[2] = s2;
 }
 
 #endif

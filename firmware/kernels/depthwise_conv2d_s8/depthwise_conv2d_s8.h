@@ -56,6 +56,12 @@ static inline bool tinyopt_depthwise_conv2d_s8_turned(const tinyopt_depthwise_co
   return op->input_height > op->input_width && op->output_width == op->input_width;
 }
 
+/* Portable C and Armv6-M assembly: 3x3, dilation 1, multiplier 1, strides of 1 or 2, at most two rows and columns of
+ * padding before the image. weights, bias and in place: as dsp_3x3; every sum is below 2^23, every shift to the right.
+ * scratch: 4 * n + 12 * ((n - 1) * stride + 3) bytes, n: outputs of a line. */
+void tinyopt_depthwise_conv2d_s8_lines_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                           void *scratch);
+
 /* Arm DSP extension: 3x3, dilation 1, multiplier 1, strides both 1 or both 2, at most two rows and columns of padding.
  * weights: [input_channels][3][3], turned (columns first) when the function above says so; bias: input zero point
  * folded in; every sum, doubled, fits 32 bits, and every shift is to the right. In place: the output may begin where

@@ -95,7 +95,7 @@ def _outputs(graph: Graph, operator: Operator) -> int:
 
 
 def _cost_conv2d_ref(graph: Graph, operator: Operator) -> float:
-    return 4.5 * operator_macs(graph, operator) + 40 * _outputs(graph, operator)
+    return 8.0 * operator_macs(graph, operator) + 60 * _outputs(graph, operator)
 
 
 def _cost_conv2d_dsp(graph: Graph, operator: Operator) -> float:
@@ -127,7 +127,7 @@ def _lower_depthwise(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost_depthwise_ref(graph: Graph, operator: Operator) -> float:
-    return 8.0 * operator_macs(graph, operator) + 50 * _outputs(graph, operator)
+    return 20.0 * operator_macs(graph, operator) + 60 * _outputs(graph, operator)
 
 
 def _is_depthwise_dsp(graph: Graph, operator: Operator) -> bool:
