@@ -81,9 +81,12 @@ def live_bytes(requests: Sequence[Request], alignment: int = ALIGNMENT) -> list[
     total = [0] * steps
     for request in requests:
         for step in range(request.first, request.last + 1):
-            spans = [span for span in request.spans if span.first <= step <= span.last]
-            if spans:
-                total[step] += align(max(s.end for s in spans), alignment) - min(s.start for s in spans)
+            covered = 0
+            for span in sorted(request.spans, key=lambda span: span.start):
+                if span.first <= step <= span.last:
+                    end = align(span.end, alignment)
+                    total[step] += max(0, end - max(covered, span.start))
+                    covered = max(covered, end)
     return total
 
 
