@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 from tinyopt.plan.arena import ALIGNMENT, Packing, Request, Span, align, pack
 from tinyopt.plan.lowering import Lowered
 
+_SHARES_TRIED_TOGETHER = 10
 Kind = Literal["input", "output", "state", "activation", "scratch"]
 
 
@@ -164,17 +166,29 @@ def _chosen_pairs(lowered: Lowered, lives: dict[str, _Life], scratch: dict[str, 
     later = [share for share in later if share[1] not in taken and share[2] not in pairs]
     later.sort(key=lambda share: -share[0])
     best = _total(everything, pairs)
-    improved = bool(later)
-    while improved:
-        improved = False
-        for share in list(later):
-            _, source, target, lag = share
-            trial = {**pairs, target: (source, lag)}
-            total = _total(everything, trial)
-            if total < best:
-                best, pairs, improved = total, trial, True
-                later = [other for other in later if other[1] != source and other[2] != target]
+    chosen = _improvement(everything, pairs, later, best)
+    while chosen:
+        best, pairs = chosen
+        taken = {source for source, _ in pairs.values()}
+        later = [share for share in later if share[1] not in taken and share[2] not in pairs]
+        chosen = _improvement(everything, pairs, later, best)
     return pairs
+
+
+def _improvement(
+    lives: dict[str, _Life], pairs: Pairs, shares: list[tuple[int, str, str, int]], best: int
+) -> tuple[int, Pairs] | None:
+    """The first share, or the first two shares of the largest, that make the arena smaller than ``best``: its size and
+    the pairs with them. None when there are none."""
+    singles = [(share,) for share in shares]
+    doubles = list(combinations(shares[:_SHARES_TRIED_TOGETHER], 2))
+    for group in (*singles, *doubles):
+        trial = {**pairs, **{target: (source, lag) for _, source, target, lag in group}}
+        if len({source for source, _ in trial.values()}) == len(trial) == len(pairs) + len(group):
+            total = _total(lives, trial)
+            if total < best:
+                return total, trial
+    return None
 
 
 def _total(lives: dict[str, _Life], pairs: Pairs) -> int:
