@@ -32,6 +32,10 @@ typedef struct {
 /* Portable C. weights: [output_size][input_size]. */
 void tinyopt_fully_connected_s8_ref(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
+/* Portable C and Armv6-M assembly, four outputs at a time. weights: [ceil(output_size / 4)][input_size][4], aligned to
+ * four, missing outputs zero; every sum is below 2^23, every shift to the right. */
+void tinyopt_fully_connected_s8_quads(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
+
 /* Arm DSP extension. weights: the rows of blocks of four outputs interleaved by four weights, the rows of the last up
  * to three outputs behind them; every row is padded with zeros to a multiple of four. */
 void tinyopt_fully_connected_s8_dsp(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);

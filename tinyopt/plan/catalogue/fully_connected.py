@@ -37,7 +37,7 @@ def _lower_ref(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost_ref(graph: Graph, operator: Operator) -> float:
-    return 6.0 * operator_macs(graph, operator) + 40 * graph.outs(operator)[0].size
+    return 8.0 * operator_macs(graph, operator) + 40 * graph.outs(operator)[0].size
 
 
 def _lower_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
