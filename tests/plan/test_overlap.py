@@ -18,12 +18,12 @@ ACTIVATION = Quantization.per_tensor(0.05, -3)
 
 
 def block_starts(pixels: int, block: int) -> list[int]:
-    """Where blocks after the first one start: whole ones, then halves of a block for what is left."""
-    starts = list(range(0, pixels + 1, block))
-    while block > 1:
-        block //= 2
-        starts += [starts[-1] + block] if starts[-1] + block <= pixels else []
-    return [start for start in starts if 0 < start < pixels]
+    """Where blocks after the first one start: whole ones, then single pixels for what is left."""
+    starts, at = [], 0
+    while at < pixels:
+        starts.append(at)
+        at += block if pixels - at >= block else 1
+    return starts[1:]
 
 
 @given(

@@ -11,8 +11,8 @@ def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) ->
     """Bytes by which the output of a convolution must start before its input, so that no input byte is overwritten
     that is still to be read.
 
-    The kernel works on output pixels in order, ``block`` (a power of two) at a time, at the end in ever smaller halves
-    of a block, and reads all inputs of a block before it writes its outputs. int8 tensors of batch 1, [1,H,W,C].
+    The kernel works on output pixels in order, ``block`` at a time and what is left at the end one at a time, and reads
+    all inputs of a block before it writes its outputs. int8 tensors of batch 1, [1,H,W,C].
     """
     _, height, width, channels = y.shape
     p, s = attributes.padding, attributes.stride
@@ -28,10 +28,5 @@ def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) ->
 
 def _starts(pixels: int, block: int) -> list[int]:
     """The pixels at which blocks start."""
-    starts, at = [], 0
-    while at < pixels:
-        while block > pixels - at:
-            block //= 2
-        starts.append(at)
-        at += block
-    return starts
+    whole = pixels // block * block
+    return [*range(0, whole, block), *range(whole, pixels)]

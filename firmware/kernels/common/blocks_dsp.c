@@ -112,16 +112,6 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "smlad r10, lr, r3, r10\n" \
   "smlad r11, lr, r2, r11\n"
 
-#define TAPS_2(i) \
-  "ldr.w r2, [r1, #" #i "*4]\n" \
-  "ldr.w r12, [r0, #" #i "*8]\n" \
-  "ldr.w lr, [r0, #" #i "*8+4]\n" \
-  "sxtb16 r3, r2\n" \
-  "smlad r4, r12, r3, r4\n" \
-  "smlad r5, r12, r2, r5\n" \
-  "smlad r6, lr, r3, r6\n" \
-  "smlad r7, lr, r2, r7\n"
-
 #define TAPS_1(i) \
   "ldr.w r2, [r1, #" #i "*4]\n" \
   "ldr.w r12, [r0, #" #i "*4]\n" \
@@ -226,31 +216,6 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
       NEXT);
 }
 
-__attribute__((naked)) void tinyopt_block_2(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
-                                            int8_t *output UNUSED) {
-  __asm__ volatile(
-      BEGIN(16, 64)
-      "mov r6, r4\n"
-      "mov r7, r5\n"
-      "bx r12\n"
-      EIGHT(TAPS_2)
-      ROUND(64)
-      "sub r5, r5, r4\n"
-      "sub r7, r7, r6\n"
-      "uxtb r0, r12\n"
-      LOW("r4") LOW("r6")
-      "lsr r0, r12, #16\n"
-      HIGH("r5") HIGH("r7")
-      OUTPUTS
-      "strb r4, [r0]\n"
-      "strb r6, [r0, r2]\n"
-      "bmi 3f\n"
-      "adds r0, r0, #1\n"
-      "strb r5, [r0]\n"
-      "strb r7, [r0, r2]\n"
-      NEXT);
-}
-
 __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
@@ -311,10 +276,6 @@ static void compute_block(const tinyopt_block *block, const uint32_t *stream, in
 
 void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
   compute_block(block, stream, output, 4);
-}
-
-void tinyopt_block_2(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
-  compute_block(block, stream, output, 2);
 }
 
 void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {

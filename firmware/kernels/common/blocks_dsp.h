@@ -1,4 +1,4 @@
-/* Blocks of four, two or one pixels by all output channels: the inner part of packed int8 products on the Arm DSP
+/* Blocks of four pixels or one by all output channels: the inner part of packed int8 products on the Arm DSP
  * extension.
  *
  * Weights come as a stream of 32-bit words in the order of consumption. A pair of output channels (low, high) is
@@ -32,7 +32,6 @@ typedef struct {
 
 /* Outputs saturate to int8. output: channel 0 of the block's first pixel. */
 void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
-void tinyopt_block_2(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
 void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
 
 /* Widen `taps` activations of one pixel of a block of `pixels`; `columns`: the pixel's first word. Reads exactly `taps`

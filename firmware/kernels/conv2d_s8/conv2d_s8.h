@@ -116,7 +116,9 @@ void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int
  * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read); every
  * run of taps (a row of the kernel, a tap when dilated, all when contiguous) is padded with zeros to a multiple of
  * four. scratch: 8 bytes per padded tap, and a padded run in bytes unless contiguous. In place: a 1x1 convolution of
- * stride 1 without padding may have its output begin where its input begins, if it has no more channels. */
+ * stride 1 without padding may have its output begin where its input begins, if it has no more channels. Any other may
+ * write over inputs that it has read: pixels are computed in order, and all inputs of four pixels (at the end, of one)
+ * are read before their outputs are written. */
 void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Helium (MVE), two pixels by four output channels at a time; groups must be 1. weights: the stream of bytes of

@@ -119,7 +119,7 @@ void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input,
     int32_t x = 0;
     patches.image = input + batch * image_size;
     for (int32_t left = op->output_height * op->output_width; left > 0;) {
-      int32_t count = left >= 4 ? 4 : (left >= 2 ? 2 : 1);
+      int32_t count = left >= 4 ? 4 : 1;
       for (int32_t pixel = 0; pixel < count; ++pixel) {
         if (op->contiguous) {
           widen_contiguous(&patches, y, x, count, (uint32_t *)scratch + pixel);
@@ -133,8 +133,6 @@ void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input,
       }
       if (count == 4) {
         tinyopt_block_4(&block, stream, output);
-      } else if (count == 2) {
-        tinyopt_block_2(&block, stream, output);
       } else {
         tinyopt_block_1(&block, stream, output);
       }

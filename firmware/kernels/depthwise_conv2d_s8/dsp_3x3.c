@@ -1,9 +1,10 @@
 /* Depthwise 3x3 convolution with the Arm DSP extension, one channel after the other.
  *
- * The lines of a channel's plane are copied, widened and doubled, into a ring of three, from which two neighbouring
- * outputs are computed at a time: SMLAD takes two taps of a line at once, because in a plane neighbouring taps are
- * neighbours in memory. Padding is written into the ring, so the loop knows no borders. A line of outputs is written
- * only after the input lines below it were read: input and output may be the same memory.
+ * The lines of a channel's plane are copied, widened, into a ring of three, from which two neighbouring outputs are
+ * computed at a time: SMLAD takes two taps of a line at once, because in a plane neighbouring taps are neighbours in
+ * memory. The weights are doubled, and so are the sums, as requantization wants them. Padding is written into the ring,
+ * so the loop knows no borders. A line of outputs is written only after the input lines below it were read: input and
+ * output may be the same memory.
  *
  * Lines run along the longer side of the image (columns, when it is higher than wide), so that they are few. */
 #include "blocks_dsp.h"
@@ -174,19 +175,15 @@ static plane_t describe_plane(const tinyopt_depthwise_conv2d_s8 *op, int32_t *ou
   return plane;
 }
 
-static inline uint32_t doubled_pair(int32_t first, int32_t second) {
-  return tinyopt_pair(2 * first, 2 * second);
-}
-
 /* Fill a line of the ring: `lead` elements of padding, the input's, then padding. source NULL: padding alone. */
 static void load_line(const plane_t *plane, const int8_t *source, int32_t padding, uint32_t *ring) {
   uint32_t *end = ring + plane->words * LINES;
-  uint32_t empty = doubled_pair(padding, padding);
+  uint32_t empty = tinyopt_pair(padding, padding);
   if (source) {
     int32_t step = plane->step;
     int32_t left = plane->length;
     if (plane->lead & 1) {
-      *ring = doubled_pair(padding, *source);
+      *ring = tinyopt_pair(padding, *source);
       ring += LINES;
       source += step;
       --left;
@@ -196,11 +193,18 @@ static void load_line(const plane_t *plane, const int8_t *source, int32_t paddin
     }
     int32_t pairs = tinyopt_min(left >> 1, (int32_t)(end - ring) / LINES);
     left -= 2 * pairs;
-    for (; pairs > 0; --pairs, ring += LINES, source += 2 * step) {
-      *ring = doubled_pair(source[0], source[step]);
+    for (; pairs >= 2; pairs -= 2, ring += 2 * LINES, source += 4 * step) {
+      const int8_t *next = source + 2 * step;
+      ring[0] = tinyopt_pair(source[0], source[step]);
+      ring[LINES] = tinyopt_pair(next[0], next[step]);
+    }
+    if (pairs > 0) {
+      *ring = tinyopt_pair(source[0], source[step]);
+      ring += LINES;
+      source += 2 * step;
     }
     if (left > 0 && ring < end) {
-      *ring = doubled_pair(*source, padding);
+      *ring = tinyopt_pair(*source, padding);
       ring += LINES;
     }
   }
@@ -213,8 +217,8 @@ static void load_line(const plane_t *plane, const int8_t *source, int32_t paddin
  */
 static void load_weights(const int8_t *taps, uint32_t *weights) {
   for (int32_t n = 0; n < LINES; ++n, taps += 3) {
-    weights[2 * n] = weights[2 * n + 6] = tinyopt_pair(taps[0], taps[1]);
-    weights[2 * n + 1] = weights[2 * n + 7] = tinyopt_pair(taps[1], taps[2]);
+    weights[2 * n] = weights[2 * n + 6] = tinyopt_pair(2 * taps[0], 2 * taps[1]);
+    weights[2 * n + 1] = weights[2 * n + 7] = tinyopt_pair(2 * taps[1], 2 * taps[2]);
   }
 }
 
