@@ -23,8 +23,7 @@ static inline int32_t add_one(const sum_t *s, int32_t a, int32_t b) {
   int32_t scaled = tinyopt_smmulr((b - s->b_zero_point) * (1 << 21), s->b_multiplier);
   scaled = (scaled + ((scaled >> 31) & s->b_sign_mask) + s->b_half) >> s->b_right;
   int32_t sum = a * s->a_factor + s->a_offset + scaled * s->b_sign;
-  sum = tinyopt_smmulr(sum * 2, s->multiplier);
-  return tinyopt_saturate_half_s8(((sum + (sum >> 31)) >> s->right) + s->offset);
+  return tinyopt_requantize_doubled_s8(sum * 2, s->multiplier, s->right, s->offset);
 }
 
 static inline int32_t lane(uint32_t word, int index) {

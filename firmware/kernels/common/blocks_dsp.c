@@ -239,16 +239,14 @@ __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, c
 
 #else /* the same computation in C, for tests on other machines */
 
-static int8_t requantize(int32_t doubled, uint32_t multiplier, uint32_t shift, int32_t offset) {
-  int32_t value = (int32_t)(((int64_t)doubled * (int32_t)multiplier + ((int64_t)1 << 31)) >> 32);
-  value = ((value + (value >> 31)) >> shift) + offset;
-  return (int8_t)tinyopt_clamp(value >> 1, -128, 127);
-}
-
 void tinyopt_block_widen_runs(const int8_t *from, uint32_t *columns, int32_t words, int32_t runs, int32_t step) {
   for (; runs > 0; --runs, from += step, columns += 8 * words) {
     tinyopt_block_widen(from, 4 * words, 4, columns);
   }
+}
+
+static int8_t finish(int32_t doubled, uint32_t multiplier, uint32_t right, const tinyopt_block *block) {
+  return tinyopt_requantize_doubled_s8(doubled, (int32_t)multiplier, (int32_t)right, block->offset);
 }
 
 static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
@@ -265,9 +263,9 @@ static void compute_block(const tinyopt_block *block, const uint32_t *stream, in
       }
       int8_t *out = output + pixel * block->stride + channel;
       high = (int32_t)((uint32_t)high - (uint32_t)low);
-      out[0] = requantize((int32_t)((uint32_t)low << 1), scales[0], scales[2] & 255u, block->offset);
+      out[0] = finish((int32_t)((uint32_t)low << 1), scales[0], scales[2] & 255u, block);
       if (channel + 1 < block->channels) {
-        out[1] = requantize(high >> 7, scales[1], scales[2] >> 16, block->offset);
+        out[1] = finish(high >> 7, scales[1], scales[2] >> 16, block);
       }
     }
     stream = scales + 3;

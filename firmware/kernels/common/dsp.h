@@ -147,4 +147,12 @@ static inline int32_t tinyopt_saturate_half_s8(int32_t value) {
 #endif
 }
 
+/* Requantize a sum, given doubled: SMMULR is then the rounding doubling high multiply; adding the sign, shifting by one
+ * less (`right`: the shift to the right, minus 1), adding 2 * zero point + 1 (`offset`) and halving is the rounding
+ * shift with ties away from zero. */
+static inline int8_t tinyopt_requantize_doubled_s8(int32_t doubled, int32_t multiplier, int32_t right, int32_t offset) {
+  int32_t value = tinyopt_smmulr(doubled, multiplier);
+  return (int8_t)tinyopt_saturate_half_s8(((value + (value >> 31)) >> right) + offset);
+}
+
 #endif

@@ -118,12 +118,6 @@ __attribute__((naked, noinline)) static void line_stride_2(const line_t *line __
 
 #else /* the same computation in C, for tests on other machines */
 
-static int8_t requantize(int32_t doubled, const line_t *line) {
-  int32_t value = (int32_t)(((int64_t)doubled * line->multiplier + ((int64_t)1 << 31)) >> 32);
-  value = ((value + (value >> 31)) >> (line->shift & 31)) + line->offset;
-  return (int8_t)tinyopt_clamp(value >> 1, INT8_MIN, INT8_MAX);
-}
-
 static int32_t element(const uint32_t *ring, int32_t line, int32_t at) {
   uint32_t pair = ring[(at >> 1) * LINES + line];
   return at & 1 ? tinyopt_high_half(pair) : tinyopt_low_half(pair);
@@ -138,7 +132,7 @@ static void line_any_stride(const line_t *line, int8_t *output, int32_t stride) 
       sum += element(line->ring, n, i * stride + 1) * tinyopt_high_half(weights[0]);
       sum += element(line->ring, n, i * stride + 2) * tinyopt_high_half(weights[1]);
     }
-    output[i * line->step] = requantize(sum, line);
+    output[i * line->step] = tinyopt_requantize_doubled_s8(sum, line->multiplier, line->shift, line->offset);
   }
 }
 
@@ -256,7 +250,7 @@ void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, 
       load_weights(op->weights + channel * LINES * 3, weights);
       line.bias = 2 * op->bias[channel];
       line.multiplier = op->multipliers[i];
-      line.shift = -op->shifts[i] - 1;
+      line.shift = tinyopt_max(-op->shifts[i] - 1, 0); /* no shift goes with a multiplier of zero only */
       convolve_plane(op, &plane, &line, weights, input + channel, output + channel, scratch);
     }
     int32_t written = op->output_height * op->output_width * op->input_channels;

@@ -113,10 +113,8 @@ __attribute__((naked, noinline)) static void multiply_row(const row_t *row __att
 
 #else /* the same computation in C, for tests on other machines */
 
-static int8_t requantize(int32_t doubled, uint32_t multiplier, uint32_t shift, int32_t offset) {
-  int32_t value = (int32_t)(((int64_t)doubled * (int32_t)multiplier + ((int64_t)1 << 31)) >> 32);
-  value = ((value + (value >> 31)) >> shift) + offset;
-  return (int8_t)tinyopt_clamp(value >> 1, INT8_MIN, INT8_MAX);
+static int8_t finish(int32_t doubled, uint32_t multiplier, uint32_t right, const row_t *row) {
+  return tinyopt_requantize_doubled_s8(doubled, (int32_t)multiplier, (int32_t)right, row->offset);
 }
 
 static void multiply_row(const row_t *row, const uint32_t *stream, int8_t *output) {
@@ -137,8 +135,8 @@ static void multiply_row(const row_t *row, const uint32_t *stream, int8_t *outpu
       }
       const uint32_t *scale = scales + 3 * pair;
       high = (int32_t)((uint32_t)high - (uint32_t)low);
-      output[2 * pair] = requantize((int32_t)((uint32_t)low << 1), scale[0], scale[2] & 255u, row->offset);
-      output[2 * pair + 1] = requantize(high >> 7, scale[1], scale[2] >> 16, row->offset);
+      output[2 * pair] = finish((int32_t)((uint32_t)low << 1), scale[0], scale[2] & 255u, row);
+      output[2 * pair + 1] = finish(high >> 7, scale[1], scale[2] >> 16, row);
     }
     stream = scales + 12;
   }
