@@ -107,12 +107,174 @@ __attribute__((naked)) void tinyopt_triples_dot_2(const int32_t *columns UNUSED,
 }
 /* clang-format on */
 
+/* Registers in the loop over pixels: r0 shift, r1 sums, r2 output, r3 step, r4 sum, r5 low, r6 value, r7 product, r8 to
+ * r11 bytes of the multiplier from below, r12 offset, lr range. Frame: 0 the three sums, 12 their end, 16 outputs. */
+/* clang-format off */
+#define BYTE(byte) \
+  "asrs r6, r6, #8\n" \
+  "mov r7, " byte "\n" \
+  "muls r7, r4, r7\n" \
+  "adds r6, r6, r7\n"
+
+__attribute__((naked)) void tinyopt_triples_finish(tinyopt_triples_outputs *outputs UNUSED) {
+  __asm__ volatile(
+      ".syntax unified\n"
+      "push {r4-r7, lr}\n"
+      "mov r4, r8\n"
+      "mov r5, r9\n"
+      "mov r6, r10\n"
+      "mov r7, r11\n"
+      "push {r4-r7}\n"
+      "sub sp, sp, #20\n"
+      "str r0, [sp, #16]\n"
+      "ldr r1, [r0, #36]\n"
+      "mov r12, r1\n"
+      "ldr r1, [r0, #44]\n"
+      "mov lr, r1\n"
+      "1:\n" /* a channel: its scale */
+      "ldr r7, [r0, #20]\n"
+      "ldr r1, [r0, #0]\n"
+      "ldr r4, [r1]\n"
+      "lsls r2, r7, #2\n"
+      "adds r1, r1, r2\n"
+      "str r1, [r0, #0]\n"
+      "ldr r1, [r0, #4]\n"
+      "movs r2, #0\n"
+      "ldrsb r3, [r1, r2]\n"
+      "mvns r3, r3\n"
+      "adds r1, r1, r7\n"
+      "str r1, [r0, #4]\n"
+      "uxtb r6, r4\n"
+      "mov r8, r6\n"
+      "lsrs r4, r4, #8\n"
+      "uxtb r6, r4\n"
+      "mov r9, r6\n"
+      "lsrs r4, r4, #8\n"
+      "uxtb r6, r4\n"
+      "mov r10, r6\n"
+      "lsrs r4, r4, #8\n"
+      "mov r11, r4\n"
+      "ldr r1, [r0, #12]\n" /* its sums, taken apart */
+      "ldmia r1!, {r4, r5}\n"
+      "str r1, [r0, #12]\n"
+      "lsls r6, r5, #11\n"
+      "asrs r6, r6, #11\n"
+      "subs r5, r5, r6\n"
+      "asrs r7, r4, #11\n"
+      "lsls r2, r7, #21\n"
+      "subs r5, r5, r2\n"
+      "asrs r5, r5, #21\n"
+      "adds r5, r5, r7\n"
+      "lsls r2, r5, #11\n"
+      "subs r4, r4, r2\n"
+      "ldr r1, [r0, #8]\n" /* bias and totals */
+      "ldmia r1!, {r2}\n"
+      "str r1, [r0, #8]\n"
+      "adds r4, r4, r2\n"
+      "adds r5, r5, r2\n"
+      "adds r6, r6, r2\n"
+      "ldr r1, [r0, #48]\n"
+      "cmp r1, #0\n"
+      "beq 2f\n"
+      "ldmia r1!, {r2}\n"
+      "adds r4, r4, r2\n"
+      "ldmia r1!, {r2}\n"
+      "adds r5, r5, r2\n"
+      "ldmia r1!, {r2}\n"
+      "adds r6, r6, r2\n"
+      "str r1, [r0, #48]\n"
+      "2:\n"
+      "mov r1, sp\n"
+      "stmia r1!, {r4-r6}\n"
+      "ldr r2, [r0, #28]\n"
+      "lsls r2, r2, #2\n"
+      "mov r1, sp\n"
+      "adds r2, r2, r1\n"
+      "str r2, [sp, #12]\n"
+      "ldr r2, [r0, #16]\n"
+      "adds r4, r2, #1\n"
+      "str r4, [r0, #16]\n"
+      "ldr r5, [r0, #40]\n"
+      "movs r4, r3\n"
+      "ldr r3, [r0, #24]\n"
+      "movs r0, r4\n"
+      "3:\n" /* a pixel */
+      "ldmia r1!, {r4}\n"
+      "mov r6, r8\n"
+      "muls r6, r4, r6\n"
+      BYTE("r9") BYTE("r10") BYTE("r11")
+      "adds r6, r6, #64\n"
+      "asrs r6, r6, #7\n"
+      "asrs r7, r6, #31\n"
+      "adds r6, r6, r7\n"
+      "asrs r6, r6, r0\n"
+      "add r6, r6, r12\n"
+      "asrs r6, r6, #1\n"
+      "cmp r6, lr\n"
+      "bhi 5f\n"
+      "4:\n"
+      "adds r6, r6, r5\n"
+      "strb r6, [r2]\n"
+      "ldr r7, [sp, #12]\n"
+      "adds r2, r2, r3\n"
+      "cmp r1, r7\n"
+      "bne 3b\n"
+      "ldr r0, [sp, #16]\n"
+      "ldr r1, [r0, #32]\n"
+      "subs r1, r1, #1\n"
+      "str r1, [r0, #32]\n"
+      "bne 1b\n"
+      "add sp, sp, #20\n"
+      "pop {r4-r7}\n"
+      "mov r8, r4\n"
+      "mov r9, r5\n"
+      "mov r10, r6\n"
+      "mov r11, r7\n"
+      "pop {r4-r7, pc}\n"
+      "5:\n" /* below: 0, above: the range */
+      "asrs r6, r6, #31\n"
+      "mvns r6, r6\n"
+      "mov r7, lr\n"
+      "ands r6, r6, r7\n"
+      "b 4b\n");
+}
+/* clang-format on */
+
 void tinyopt_triples_dot_4(const int32_t *columns, const int8_t *weights, int32_t pairs, int32_t *sums) {
   tinyopt_triples_dot_2(columns, weights, pairs, 8, sums);
   tinyopt_triples_dot_2(columns, weights + 4, pairs, 8, sums + 4);
 }
 
 #else
+
+void tinyopt_triples_finish(tinyopt_triples_outputs *outputs) {
+  tinyopt_triples_outputs o = *outputs;
+  tinyopt_narrow scale = {.offset = o.offset, .low = o.low, .range = o.range};
+  for (int32_t channel = 0; channel < o.channels; ++channel, o.sums += 2) {
+    int32_t three[3];
+    int32_t bias = *o.bias++;
+    tinyopt_triples_split(o.sums[0], o.sums[1], three);
+    if (o.totals) {
+      three[0] += o.totals[0];
+      three[1] += o.totals[1];
+      three[2] += o.totals[2];
+      o.totals += 3;
+    }
+    scale.multiplier = *o.multipliers;
+    scale.right = -*o.shifts - 1;
+    o.multipliers += o.per_channel;
+    o.shifts += o.per_channel;
+    o.output[0] = tinyopt_narrow_s8(&scale, three[0] + bias);
+    if (o.pixels > 1) {
+      o.output[o.step] = tinyopt_narrow_s8(&scale, three[1] + bias);
+    }
+    if (o.pixels > 2) {
+      o.output[2 * o.step] = tinyopt_narrow_s8(&scale, three[2] + bias);
+    }
+    ++o.output;
+  }
+  *outputs = o;
+}
 
 /* sum + column * weight modulo 2^32 */
 static inline uint32_t add_product(uint32_t sum, int32_t column, int32_t weight) {

@@ -17,6 +17,7 @@
 #define TINYOPT_TRIPLES_H
 
 #include "common.h"
+#include "narrow.h"
 
 /* Make columns of `taps` taps; returns where the next ones go. pixels: where the three pixels begin. */
 int32_t *tinyopt_triples_columns(const int8_t *const pixels[3], int32_t taps, int32_t *columns);
@@ -38,5 +39,25 @@ static inline void tinyopt_triples_split(int32_t a, int32_t b, int32_t *sums) {
   sums[1] = s1;
   sums[2] = s2;
 }
+
+/* Where a block's outputs come from and go to. Assembly knows the order of the fields. */
+typedef struct {
+  const int32_t *multipliers; /* of the block's first channel, as are bias, shifts and output */
+  const int8_t *shifts;
+  const int32_t *bias;
+  const int32_t *sums; /* A and B of every channel */
+  int8_t *output;
+  int32_t per_channel; /* as in conv2d_s8.h */
+  int32_t step;        /* bytes from a pixel's outputs to the next one's */
+  int32_t pixels;      /* one to three */
+  int32_t channels;    /* of the block, at least one */
+  int32_t offset;      /* these three as in narrow.h */
+  int32_t low;
+  uint32_t range;
+  const int32_t *totals; /* [channels][3], to be added to the sums, or NULL */
+} tinyopt_triples_outputs;
+
+/* Take the sums apart, add bias and totals, requantize and store. Pointers to channels are moved to the next block. */
+void tinyopt_triples_finish(tinyopt_triples_outputs *outputs);
 
 #endif

@@ -2,7 +2,6 @@
  * products. Patches are made into columns once, and every block of channels then runs past them. See triples.h. */
 #include "triples.h"
 #include "conv2d_s8.h"
-#include "narrow.h"
 
 enum { PIXELS = 3, BLOCK = 4 };
 
@@ -73,46 +72,54 @@ static const int8_t *multiply(const int32_t *columns, const int8_t *weights, int
   return weights + 2 * taps;
 }
 
-static void add_segment(const int32_t *sums, int32_t channels, int32_t *totals) {
-  for (; channels > 0; --channels, sums += 2, totals += PIXELS) {
-    int32_t more[PIXELS];
-    tinyopt_triples_split(sums[0], sums[1], more);
-    for (int32_t i = 0; i < PIXELS; ++i) {
-      totals[i] += more[i];
+/* The sums of `channels` channels in three pixels without the last segment's, which is left in `sums`. */
+static const int8_t *sum_segments(const tinyopt_conv2d_s8 *op, const int32_t *columns, const int8_t *weights,
+                                  int32_t taps, int32_t channels, int32_t *sums, int32_t *totals) {
+  for (int32_t i = 0; i < PIXELS * channels; ++i) {
+    totals[i] = 0;
+  }
+  for (; taps > op->segment; taps -= op->segment, columns += 2 * op->segment) {
+    weights = multiply(columns, weights, op->segment, channels, sums);
+    for (int32_t i = 0; i < channels; ++i) {
+      int32_t more[PIXELS];
+      tinyopt_triples_split(sums[2 * i], sums[2 * i + 1], more);
+      for (int32_t pixel = 0; pixel < PIXELS; ++pixel) {
+        totals[PIXELS * i + pixel] += more[pixel];
+      }
     }
   }
+  return multiply(columns, weights, taps, channels, sums);
 }
 
 /* All output channels of up to three pixels. output: the first pixel's channel 0. */
-__attribute__((noinline)) static void convolve_pixels(const tinyopt_conv2d_s8 *op, tinyopt_narrow *scale,
-                                                      const int32_t *columns, int32_t taps, int32_t pixels,
-                                                      int8_t *output) {
+static void convolve_pixels(const tinyopt_conv2d_s8 *op, const int32_t *columns, int32_t taps, int32_t pixels,
+                            int8_t *output) {
   const int8_t *weights = op->weights;
-  int32_t channels = op->output_channels;
-  int32_t segment = tinyopt_min(op->segment, taps);
-  for (int32_t block = 0; block < channels; block += BLOCK) {
+  tinyopt_triples_outputs outputs = {
+      .multipliers = op->multipliers,
+      .shifts = op->shifts,
+      .bias = op->bias,
+      .output = output,
+      .per_channel = op->per_channel,
+      .step = op->output_channels,
+      .pixels = pixels,
+      .offset = 2 * (op->output_zero_point - op->clamp_low) + 1,
+      .low = op->clamp_low,
+      .range = (uint32_t)(op->clamp_high - op->clamp_low),
+  };
+  for (int32_t left = op->output_channels; left > 0; left -= BLOCK) {
     int32_t sums[2 * BLOCK];
     int32_t totals[PIXELS * BLOCK];
-    int32_t count = tinyopt_min(BLOCK, channels - block);
-    weights = multiply(columns, weights, segment, count, sums);
-    for (int32_t i = 0; i < count; ++i) {
-      int32_t *total = totals + PIXELS * i;
-      int32_t bias = op->bias[block + i];
-      tinyopt_triples_split(sums[2 * i], sums[2 * i + 1], total);
-      total[0] += bias;
-      total[1] += bias;
-      total[2] += bias;
+    int32_t channels = tinyopt_min(BLOCK, left);
+    if (taps <= op->segment) {
+      weights = multiply(columns, weights, taps, channels, sums);
+    } else {
+      weights = sum_segments(op, columns, weights, taps, channels, sums, totals);
+      outputs.totals = totals;
     }
-    for (int32_t at = segment; at < taps; at += segment) {
-      weights = multiply(columns + 2 * at, weights, tinyopt_min(segment, taps - at), count, sums);
-      add_segment(sums, count, totals);
-    }
-    for (int32_t i = 0; i < count; ++i) {
-      int32_t channel = (block + i) * op->per_channel;
-      scale->multiplier = op->multipliers[channel];
-      scale->right = -op->shifts[channel] - 1;
-      tinyopt_narrow_line(scale, totals + PIXELS * i, output + block + i, channels, pixels);
-    }
+    outputs.sums = sums;
+    outputs.channels = channels;
+    tinyopt_triples_finish(&outputs);
   }
 }
 
@@ -120,7 +127,6 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
   int32_t *columns = scratch;
   int32_t patch = op->kernel_height * op->kernel_width * op->input_channels;
   int8_t *edge = (int8_t *)(columns + 2 * (patch + (patch & 1)));
-  tinyopt_narrow scale = tinyopt_narrow_to(op->output_zero_point, op->clamp_low, op->clamp_high);
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     corner_t corner = {-op->pad_top, -op->pad_left};
     int32_t x = 0;
@@ -141,7 +147,7 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
         }
       }
       int32_t taps = make_columns(op, input, corners, columns, edge);
-      convolve_pixels(op, &scale, columns, taps, pixels, output);
+      convolve_pixels(op, columns, taps, pixels, output);
       output += pixels * op->output_channels;
     }
     input += op->input_height * op->input_width * op->input_channels;

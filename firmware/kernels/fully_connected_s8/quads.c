@@ -84,12 +84,26 @@ __attribute__((naked, noinline)) static void add_products(const int8_t *x UNUSED
 __attribute__((noinline)) static void add_products(const int8_t *x, const int8_t *weights, int32_t size,
                                                    int32_t *sums) {
   int32_t sum0 = sums[0], sum1 = sums[1], sum2 = sums[2], sum3 = sums[3];
-  for (const int8_t *end = x + size; x < end; ++x, weights += BLOCK) {
-    int32_t activation = *x;
+  const int8_t *end = x + size;
+  if (size & 1) {
+    int32_t activation = *x++;
     sum0 += activation * weights[0];
     sum1 += activation * weights[1];
     sum2 += activation * weights[2];
     sum3 += activation * weights[3];
+    weights += BLOCK;
+  }
+  for (; x < end; x += 2, weights += 2 * BLOCK) {
+    int32_t activation = x[0];
+    sum0 += activation * weights[0];
+    sum1 += activation * weights[1];
+    sum2 += activation * weights[2];
+    sum3 += activation * weights[3];
+    activation = x[1];
+    sum0 += activation * weights[4];
+    sum1 += activation * weights[5];
+    sum2 += activation * weights[6];
+    sum3 += activation * weights[7];
   }
   sums[0] = sum0;
   sums[1] = sum1;
