@@ -39,7 +39,7 @@ def segment_taps(weights: Array) -> int:
     return 2
 
 
-def _pack(rows: Array) -> Array:
+def pack_blocks(rows: Array) -> Array:
     """The blocks of ``triples.h``: int8, four channels (the last block two, if that is enough) by two taps."""
     channels, taps = rows.shape
     padded = np.zeros((-(-channels // 2) * 2, taps), np.int8)
@@ -67,7 +67,7 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     contiguous = contiguous_patches(graph, operator)
     multipliers, shifts = output_multipliers(x, w, y)
     parameters: dict[str, Value] = {
-        "weights": Constant(_pack(rows), source=w.name),
+        "weights": Constant(pack_blocks(rows), source=w.name),
         "bias": Constant(folded_bias(ins, w.value), source=bias_name(ins)),
         **requantization(multipliers, right_shifts(multipliers, shifts)),
         **window_fields(a, x, y, (w.shape[1], w.shape[2])),
