@@ -2,15 +2,17 @@
 
 /* sum / count to nearest, halves away from zero. */
 static int32_t divide(int32_t sum, int32_t count) {
-  return sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
+  int32_t half = count >> 1;
+  return (sum + (sum > 0 ? half : -half)) / count;
 }
 
 static int8_t mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
+  int32_t value = divide(op->rescale ? (sum - count * op->input_zero_point) * 256 : sum, count);
   if (op->rescale) {
-    int32_t fine = divide((sum - count * op->input_zero_point) * 256, count);
-    return tinyopt_requantize_s8(fine, op->multiplier, op->shift, op->output_zero_point, op->clamp_low, op->clamp_high);
+    return tinyopt_requantize_s8(value, op->multiplier, op->shift, op->output_zero_point, op->clamp_low,
+                                 op->clamp_high);
   }
-  return (int8_t)tinyopt_clamp(divide(sum, count), op->clamp_low, op->clamp_high);
+  return (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
 }
 
 void tinyopt_average_pool2d_s8_ref(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
