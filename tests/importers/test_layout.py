@@ -14,7 +14,7 @@ from tinyopt.errors import ModelError
 from tinyopt.execute.float import run_sample
 from tinyopt.graph import DType, ops
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
+from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 Pair = tuple[Value, Any]
 """A value and the array that it stands for."""

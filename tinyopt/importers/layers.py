@@ -14,7 +14,8 @@ import numpy as np
 
 from tinyopt.graph import Array, ops
 from tinyopt.graph.ops import BinaryKind, Clamp, Padding, ReduceKind, ResizeMethod, UnaryKind
-from tinyopt.importers.layout import CannotLower, LayoutBuilder, Value, constant, normal_axis
+from tinyopt.importers.layout import LayoutBuilder
+from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 NHWC = ((0,), (2,), (3,), (1,))
 Pairs = Sequence[tuple[int, int]]

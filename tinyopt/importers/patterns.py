@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from tinyopt.graph import Graph, Operator, ops
 from tinyopt.graph.ops import BinaryKind, UnaryKind
+from tinyopt.importers.tidy import without_dead_operators
 
 _TOLERANCE = 1e-4
 
@@ -165,6 +166,4 @@ def fuse_activations(graph: Graph) -> Graph:
                 break
     if not changed:
         return graph
-    from tinyopt.importers.layout import without_dead_operators
-
     return without_dead_operators(graph.with_operators(operators))

@@ -15,6 +15,7 @@ import numpy as np
 from tinyopt.errors import GraphError
 from tinyopt.graph import DType, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
 from tinyopt.graph.ops import NONE, Attributes, Clamp, UnaryKind
+from tinyopt.importers.tidy import rename_tensors, without_dead_operators
 
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d)
 """Operators that may be exchanged with a quantization: they only pick elements (and pad with a representable zero)."""
@@ -76,8 +77,6 @@ class _Folding:
         if self.stayed:
             self.builder.note(f"stays in float32 between Dequantize and Quantize: {', '.join(self.stayed)}")
         result = self.builder.build()
-        from tinyopt.importers.layout import rename_tensors, without_dead_operators
-
         result = without_dead_operators(result)
         wanted = dict(zip(result.outputs, graph.outputs))
         return rename_tensors(result, {a: b for a, b in wanted.items() if a != b and b not in result.tensors})

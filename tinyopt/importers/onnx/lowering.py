@@ -13,11 +13,11 @@ from onnx import AttributeProto, helper
 from tinyopt.errors import ModelError, TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Array, DType, Graph, Quantization, Shape, ops
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
 from tinyopt.importers.onnx import movement, operators, quantized, recurrent
 from tinyopt.importers.onnx.folding import fold
 from tinyopt.importers.onnx.node import OPERATORS, Node
 from tinyopt.importers.onnx.reader import opset, plain, read_tensor
+from tinyopt.importers.values import CannotLower, Value, constant
 
 __all__ = ["OnnxLowering", "movement", "operators", "recurrent"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from tinyopt.graph import Array, DType, ops
 from tinyopt.graph.ops import PadMode, ResizeMethod
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.folding import slice_bounds
 from tinyopt.importers.onnx.node import Node, Result, lowers
+from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 
 @lowers("Identity", "Dropout")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value
+from tinyopt.importers.values import CannotLower, Value
 
 Result = Value | Sequence[Value | None]
 

@@ -10,8 +10,8 @@ import numpy as np
 from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.node import OPERATORS, Lowering, Node, Result, lowers
+from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 
 def number(value: float) -> Value:

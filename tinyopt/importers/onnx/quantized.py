@@ -14,8 +14,8 @@ import numpy as np
 
 from tinyopt.graph import Array, DType, Quantization, ops
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant, normal_axis
 from tinyopt.importers.onnx.node import OPERATORS, Lowering, Node, Result, lowers
+from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 _SIGNED = {DType.UINT8: (DType.INT8, 128)}
 _ACTIVATIONS = (DType.INT8, DType.INT16)

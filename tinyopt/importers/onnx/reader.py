@@ -14,7 +14,7 @@ from onnx import TensorProto, numpy_helper
 from tinyopt.errors import ModelError
 from tinyopt.graph import Array
 from tinyopt.importers.files import read_bytes
-from tinyopt.importers.layout import MAXIMUM_ELEMENTS
+from tinyopt.importers.values import MAXIMUM_ELEMENTS
 
 OLDEST_OPSET = 7
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from tinyopt.graph import Array
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
 from tinyopt.importers.onnx.node import Node, Result, lowers
+from tinyopt.importers.values import CannotLower, Value, constant
 
 _DEFAULT_ACTIVATIONS = {"LSTM": ["sigmoid", "tanh", "tanh"], "GRU": ["sigmoid", "tanh"]}
 

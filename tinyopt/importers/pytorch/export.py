@@ -13,7 +13,7 @@ import torch
 from torch.export import ExportedProgram
 
 from tinyopt.errors import ModelError
-from tinyopt.importers.layout import MAXIMUM_ELEMENTS
+from tinyopt.importers.values import MAXIMUM_ELEMENTS
 
 
 @contextmanager

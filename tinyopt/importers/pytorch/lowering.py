@@ -15,11 +15,11 @@ from torch.fx import Node
 from tinyopt.errors import GraphError, ModelError, TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import MAXIMUM_ELEMENTS, CannotLower, Value, constant
 from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.pytorch import movement
 from tinyopt.importers.pytorch.export import first_line, functional
 from tinyopt.importers.pytorch.operators import OPERATORS, Arguments
+from tinyopt.importers.values import MAXIMUM_ELEMENTS, CannotLower, Value, constant
 
 _IGNORED = {"_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range", "sym_size"}
 _NOT_CONSTANT = {

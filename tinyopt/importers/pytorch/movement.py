@@ -12,8 +12,8 @@ import torch
 from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import PadMode, ResizeMethod
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
 from tinyopt.importers.pytorch.operators import OPERATORS, Arguments, Lowering, Result, _op
+from tinyopt.importers.values import CannotLower, Value, constant
 
 END = 2**62
 """torch writes "to the end" as a number near 2**63."""

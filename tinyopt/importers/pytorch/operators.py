@@ -15,7 +15,7 @@ import numpy as np
 from tinyopt.graph import DType
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.layout import CannotLower, Value, constant
+from tinyopt.importers.values import CannotLower, Value, constant
 
 Result = Union[Value, "list[Value | None]"]
 
