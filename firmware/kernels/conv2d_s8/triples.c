@@ -73,8 +73,9 @@ static const int8_t *multiply(const int32_t *columns, const int8_t *weights, int
 }
 
 /* The sums of `channels` channels in three pixels without the last segment's, which is left in `sums`. */
-static const int8_t *sum_segments(const tinyopt_conv2d_s8 *op, const int32_t *columns, const int8_t *weights,
-                                  int32_t taps, int32_t channels, int32_t *sums, int32_t *totals) {
+__attribute__((noinline)) static const int8_t *sum_segments(const tinyopt_conv2d_s8 *op, const int32_t *columns,
+                                                            const int8_t *weights, int32_t taps, int32_t channels,
+                                                            int32_t *sums, int32_t *totals) {
   for (int32_t i = 0; i < PIXELS * channels; ++i) {
     totals[i] = 0;
   }
@@ -91,35 +92,28 @@ static const int8_t *sum_segments(const tinyopt_conv2d_s8 *op, const int32_t *co
   return multiply(columns, weights, taps, channels, sums);
 }
 
-/* All output channels of up to three pixels. output: the first pixel's channel 0. */
-static void convolve_pixels(const tinyopt_conv2d_s8 *op, const int32_t *columns, int32_t taps, int32_t pixels,
-                            int8_t *output) {
+/* All output channels of up to three pixels; output: the first one's channel 0. `outputs`: what all pixels share. A
+ * function of its own, for its registers. */
+__attribute__((noinline)) static void convolve_pixels(const tinyopt_conv2d_s8 *op, tinyopt_triples_outputs *outputs,
+                                                      const int32_t *columns, int32_t taps, int8_t *output) {
+  int32_t sums[2 * BLOCK];
+  int32_t totals[PIXELS * BLOCK];
   const int8_t *weights = op->weights;
-  tinyopt_triples_outputs outputs = {
-      .multipliers = op->multipliers,
-      .shifts = op->shifts,
-      .bias = op->bias,
-      .output = output,
-      .per_channel = op->per_channel,
-      .step = op->output_channels,
-      .pixels = pixels,
-      .offset = 2 * (op->output_zero_point - op->clamp_low) + 1,
-      .low = op->clamp_low,
-      .range = (uint32_t)(op->clamp_high - op->clamp_low),
-  };
+  outputs->multipliers = op->multipliers;
+  outputs->shifts = op->shifts;
+  outputs->bias = op->bias;
+  outputs->output = output;
   for (int32_t left = op->output_channels; left > 0; left -= BLOCK) {
-    int32_t sums[2 * BLOCK];
-    int32_t totals[PIXELS * BLOCK];
     int32_t channels = tinyopt_min(BLOCK, left);
     if (taps <= op->segment) {
       weights = multiply(columns, weights, taps, channels, sums);
     } else {
       weights = sum_segments(op, columns, weights, taps, channels, sums, totals);
-      outputs.totals = totals;
+      outputs->totals = totals;
     }
-    outputs.sums = sums;
-    outputs.channels = channels;
-    tinyopt_triples_finish(&outputs);
+    outputs->sums = sums;
+    outputs->channels = channels;
+    tinyopt_triples_finish(outputs);
   }
 }
 
@@ -127,6 +121,13 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
   int32_t *columns = scratch;
   int32_t patch = op->kernel_height * op->kernel_width * op->input_channels;
   int8_t *edge = (int8_t *)(columns + 2 * (patch + (patch & 1)));
+  tinyopt_triples_outputs outputs = {
+      .per_channel = op->per_channel,
+      .step = op->output_channels,
+      .offset = 2 * (op->output_zero_point - op->clamp_low) + 1,
+      .low = op->clamp_low,
+      .range = (uint32_t)(op->clamp_high - op->clamp_low),
+  };
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     corner_t corner = {-op->pad_top, -op->pad_left};
     int32_t x = 0;
@@ -147,7 +148,8 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
         }
       }
       int32_t taps = make_columns(op, input, corners, columns, edge);
-      convolve_pixels(op, columns, taps, pixels, output);
+      outputs.pixels = pixels;
+      convolve_pixels(op, &outputs, columns, taps, output);
       output += pixels * op->output_channels;
     }
     input += op->input_height * op->input_width * op->input_channels;
