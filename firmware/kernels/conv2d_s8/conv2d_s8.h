@@ -103,7 +103,8 @@ void tinyopt_conv2d_s8_ref(const tinyopt_conv2d_s8 *op, const int8_t *input, int
 /* Portable C and Armv6-M assembly, three pixels by four output channels at a time, two multiplications for three
  * products; groups must be 1. weights: the blocks of triples.h, aligned to four. Every sum is below 2^23, that of every
  * segment of taps, without the bias, below 2^20 - 2^10; every shift is to the right. scratch: the columns, 8 bytes per
- * tap, taps padded to an even number, and behind them three rows of taps unless contiguous. In place: as dsp_4x2. */
+ * tap, taps padded to an even number, and behind them three rows of taps unless contiguous. In place: as dsp_4x2; the
+ * inputs of three pixels are read before their outputs are written. */
 void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Arm DSP extension. weights: per group, the rows of pairs of output channels interleaved by four weights, the last odd

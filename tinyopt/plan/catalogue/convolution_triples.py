@@ -9,7 +9,11 @@ from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.overlap import convolution_lag
 from tinyopt.plan.packing import bias_name, folded_bias, is_narrow, output_limits, requantization, right_shifts
+
+PIXELS = 3
+"""Pixels of a block: their inputs are read before any of their outputs is written."""
 
 _SUM_LIMIT = (1 << 20) - (1 << 10)
 """Sums of a segment stay below this in magnitude (``firmware/kernels/common/triples.h``)."""
@@ -82,7 +86,8 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     # The patches of three pixels are read before any of their outputs is written, in the same place or before it.
     pointwise = w.shape[1:3] == (1, 1) and a.stride == (1, 1) and contiguous
     in_place = ((0, 0),) if pointwise and y.shape[3] <= x.shape[3] else ()
-    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
+    overlaps = ((0, 0, convolution_lag(x, y, a, PIXELS)),) if x.shape[0] == 1 else ()
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place, overlaps)
 
 
 def _cost(graph: Graph, operator: Operator) -> float:
