@@ -1,6 +1,6 @@
 #include "narrow.h"
 
-#if defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
 /* The compiler would fetch the bytes of the multiplier from memory for every output; here they are in high registers.
  *

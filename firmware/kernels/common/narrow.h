@@ -21,7 +21,7 @@ static inline tinyopt_narrow tinyopt_narrow_to(int32_t zero_point, int32_t low, 
 
 /* sum * multiplier / 2^31, rounded to nearest, ties up. |sum| < 2^23 */
 static inline int32_t tinyopt_narrow_multiply(int32_t sum, int32_t multiplier) {
-#if defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
   /* No long multiply: a byte of the multiplier at a time, from below; what is shifted out cannot carry again. */
   uint32_t m = (uint32_t)multiplier;
   int32_t value = sum * (int32_t)(m & 255u);

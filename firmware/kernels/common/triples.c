@@ -17,7 +17,7 @@ int32_t *tinyopt_triples_columns(const int8_t *const pixels[3], int32_t taps, in
   return columns;
 }
 
-#if defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
 /* Armv6-M has eight registers that can multiply; the compiler keeps the sums in memory. Here they are in high
  * registers, which can be added to.

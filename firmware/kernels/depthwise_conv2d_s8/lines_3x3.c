@@ -20,7 +20,7 @@ typedef struct {
   int32_t stride;
 } line_t;
 
-#if defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
 /* Registers: r0 ring, r1 sums, r2 to r4 elements, r5 product, r6 sum, r7 bytes to go back, r8 to r12 and lr weights.
  * Frame: 0 the last three weights, 12 bias, 16 end of the sums. */

@@ -6,7 +6,7 @@
 
 enum { BLOCK = 4 };
 
-#if defined(__ARM_ARCH_6M__)
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
 /* The sums are in high registers, which can be added to: the compiler would keep them in memory.
  *
