@@ -32,7 +32,8 @@ linked firmware: code is text and constant tables of the model and its kernels, 
 measuring harness. The outputs of every run are equal, byte for byte, to the reference executor, which equals the
 `tflite-micro` interpreter.
 
-Compiler: {compiler}. Models: the official int8 models of MLPerf Tiny, unmodified. Compile time: import, optimise, plan
+Compiler: {compiler}, -O2.
+Models: the official int8 models of MLPerf Tiny, unmodified. Compile time: import, optimise, plan
 and generate on one core, after Python's start, median of three.
 """
 
