@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyopt.plan.blocks_mve import pack_vectors, padded_to_vectors, requantization_lanes, right_shifts
+from tinyopt.plan.blocks_mve import pack_vectors, padded_to_vectors, requantization_lanes
+from tinyopt.plan.packing import all_shift_right
 
 
 @given(channels=st.integers(1, 9), runs=st.integers(1, 3), taps=st.integers(1, 40), seed=st.integers(0, 99))
@@ -38,6 +39,6 @@ def test_one_scale_serves_every_channel() -> None:
 
 
 def test_a_channel_that_is_always_zero_may_have_any_shift() -> None:
-    assert right_shifts(np.array([5, 0]), np.array([-1, 3]))
-    assert not right_shifts(np.array([5, 1]), np.array([-1, 0]))
+    assert all_shift_right(np.array([5, 0]), np.array([-1, 3]))
+    assert not all_shift_right(np.array([5, 1]), np.array([-1, 0]))
     assert requantization_lanes(np.zeros(1, np.int32), np.array([0]), np.array([4]))[0][8] == -1

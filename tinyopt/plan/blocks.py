@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinyopt.graph import Array
+from tinyopt.plan.packing import all_shift_right
 
 
 def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> bool:
@@ -18,9 +19,8 @@ def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
     largest = np.maximum(-128 * wide, 127 * wide).sum(axis=1) + bias
     smallest = np.minimum(-128 * wide, 127 * wide).sum(axis=1) + bias
     reach = np.maximum(np.abs(largest), np.abs(smallest))
-    right = (shifts <= -1) | (multipliers == 0)
     odd_fits = len(reach) < 2 or int(reach[1::2].max()) < 1 << 23
-    return bool(right.all()) and int(reach.max()) < 1 << 30 and odd_fits and weights.min() > -128
+    return all_shift_right(multipliers, shifts) and int(reach.max()) < 1 << 30 and odd_fits and weights.min() > -128
 
 
 def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:

@@ -11,11 +11,6 @@ VECTOR = 16
 _LANES = 4
 
 
-def right_shifts(multipliers: Array, shifts: Array) -> bool:
-    """Whether every requantization shifts to the right by at least one."""
-    return bool(((shifts <= -1) | (multipliers == 0)).all())
-
-
 def padded_to_vectors(taps: int) -> int:
     """Taps of a run, whole vectors."""
     return -(-taps // VECTOR) * VECTOR

@@ -44,6 +44,11 @@ def requantization(multipliers: Array, shifts: Array) -> dict[str, Value]:
     }
 
 
+def all_shift_right(multipliers: Array, shifts: Array) -> bool:
+    """Whether every requantization shifts to the right by at least one; the multiplier zero fits any shift."""
+    return bool(((shifts <= -1) | (multipliers == 0)).all())
+
+
 def sum_reach(weights: Array, bias: Array) -> int:
     """The largest magnitude of ``bias`` plus products of any int8 inputs. ``weights``: [channels, …]; ``bias``:
     [channels], input zero point folded in."""
@@ -55,7 +60,7 @@ def sum_reach(weights: Array, bias: Array) -> int:
 
 def is_narrow(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> bool:
     """Whether ``firmware/kernels/common/narrow.h`` may requantize: sums below 2**23, shifts to the right."""
-    return sum_reach(weights, bias) < 1 << 23 and bool(((shifts <= -1) | (multipliers == 0)).all())
+    return sum_reach(weights, bias) < 1 << 23 and all_shift_right(multipliers, shifts)
 
 
 def right_shifts(multipliers: Array, shifts: Array) -> Array:

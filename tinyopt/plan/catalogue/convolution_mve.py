@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Graph, Operator, ops
-from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors, right_shifts
+from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.overlap import convolution_lag
-from tinyopt.plan.packing import folded_bias, output_limits
+from tinyopt.plan.packing import all_shift_right, folded_bias, output_limits
 
 _PIXELS = 2
 """Pixels of a block."""
@@ -21,7 +21,7 @@ def _accepts(graph: Graph, operator: Operator) -> bool:
     if not isinstance(a, ops.Conv2d) or a.groups != 1 or not is_int8(graph, operator):
         return False
     ins = graph.ins(operator)
-    return right_shifts(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+    return all_shift_right(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
 
 
 def _accepts_rows(graph: Graph, operator: Operator) -> bool:

@@ -8,7 +8,7 @@ from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Array, Graph, Operator, Tensor, ops
 from tinyopt.plan.catalogue.convolution import is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import bias_name, folded_bias, output_limits, requantization
+from tinyopt.plan.packing import all_shift_right, bias_name, folded_bias, output_limits, requantization
 
 
 def _channel_major(weights: Array) -> Array:
@@ -33,7 +33,7 @@ def _accepts(graph: Graph, operator: Operator) -> bool:
     weights = _channel_major(ins[1].value).reshape(y.shape[3], 9)
     reach = np.abs(weights.astype(np.int64)).sum(axis=1) * 128 + np.abs(folded_bias(ins, weights).astype(np.int64))
     multipliers, shifts = output_multipliers(ins[0], ins[1], y)
-    return int(reach.max()) < 1 << 30 and bool(((shifts <= -1) | (multipliers == 0)).all())
+    return int(reach.max()) < 1 << 30 and all_shift_right(multipliers, shifts)
 
 
 def _turned(x: Tensor, y: Tensor) -> bool:

@@ -6,10 +6,10 @@ import numpy as np
 
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Array, Graph, Operator, Tensor, ops
-from tinyopt.plan.blocks_mve import requantization_lanes, right_shifts
+from tinyopt.plan.blocks_mve import requantization_lanes
 from tinyopt.plan.catalogue.convolution import is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import bias_name, folded_bias, output_limits, requantization
+from tinyopt.plan.packing import all_shift_right, bias_name, folded_bias, output_limits, requantization
 
 _LANES = 8
 
@@ -19,7 +19,7 @@ def _accepts(graph: Graph, operator: Operator) -> bool:
     if not isinstance(a, ops.DepthwiseConv2d) or a.multiplier != 1 or not is_int8(graph, operator):
         return False
     ins = graph.ins(operator)
-    return right_shifts(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+    return all_shift_right(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
 
 
 def _accepts_3x3(graph: Graph, operator: Operator) -> bool:
@@ -98,7 +98,7 @@ def _lower_3x3(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     parameters: dict[str, Value] = {
         "weights": Constant(packed, source=w.name),
         "bias": Constant(folded_bias(ins, weights), source=bias_name(ins)),
-        **requantization(*_with_right_shifts(*output_multipliers(x, w, y))),
+        **requantization(*_with_all_shift_right(*output_multipliers(x, w, y))),
         **_fields(graph, operator),
     }
     in_place = ((0, 0),) if y.shape[1] <= x.shape[1] and y.shape[2] <= x.shape[2] else ()
@@ -106,7 +106,7 @@ def _lower_3x3(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
 
 
-def _with_right_shifts(multipliers: Array, shifts: Array) -> tuple[Array, Array]:
+def _with_all_shift_right(multipliers: Array, shifts: Array) -> tuple[Array, Array]:
     """Where the multiplier is 0, a shift to the right too."""
     return multipliers, np.where(multipliers == 0, -1, shifts)
 

@@ -6,17 +6,17 @@ import math
 
 from tinyopt.execute.integer.convolution import fully_connected_multipliers
 from tinyopt.graph import Graph, Operator, ops
-from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors, right_shifts
+from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors
 from tinyopt.plan.catalogue.convolution import is_int8
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import folded_bias, output_limits
+from tinyopt.plan.packing import all_shift_right, folded_bias, output_limits
 
 
 def _accepts(graph: Graph, operator: Operator) -> bool:
     if not isinstance(operator.attributes, ops.FullyConnected) or not is_int8(graph, operator):
         return False
     ins = graph.ins(operator)
-    return right_shifts(*fully_connected_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+    return all_shift_right(*fully_connected_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
 
 
 def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
