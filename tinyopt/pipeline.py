@@ -144,6 +144,7 @@ def _layers(plan: Plan, measurement: Measurement) -> tuple[LayerReport, ...]:
                 weights_bytes=operator_parameter_bytes(plan.graph, call.operator),
                 instructions=counts.instructions if counts else None,
                 cycles=counts.cycles if counts else None,
+                predicted_cycles=round(call.predicted_cycles, 1),
             )
         )
     return tuple(rows)

@@ -77,6 +77,8 @@ class Call:
     overlaps: tuple[tuple[int, int, int], ...] = ()
     """(input index, output index, lag): the output may reach into the input's memory, if it starts at least ``lag``
     bytes before the input starts."""
+    predicted_cycles: float = 0.0
+    """What the planner expects the call to take: the kernel's formula, or a measurement of a tuning table."""
 
 
 @dataclass(frozen=True)

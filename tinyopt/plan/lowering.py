@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyopt.board import Board
 from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
@@ -71,8 +71,8 @@ class _Chooser:
                 f"model '{graph.name}' on {self.board.name}", source, missing, advice=advice
             )
         if self.objective == "latency":
-            return merge_rare_kernels(graph, tuple(calls), self.board.features, self.pins)
-        return tuple(calls)
+            calls = list(merge_rare_kernels(graph, tuple(calls), self.board.features, self.pins))
+        return tuple(replace(call, predicted_cycles=call.kernel.cost(graph, call.operator)) for call in calls)
 
     def _call(self, graph: Graph, operator: Operator) -> Call | Unsupported:
         fit = candidates(graph, operator, self.board.features)

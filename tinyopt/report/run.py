@@ -23,6 +23,8 @@ class LayerReport:
     weights_bytes: int
     instructions: int | None = None
     cycles: int | None = None
+    predicted_cycles: float | None = None
+    """What the planner expected, before anything ran."""
 
 
 @dataclass(frozen=True)
