@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hil.cycles import CORES, InferenceCounts, plugin_option, read_counts
+from hil.cycles import CORES, Counts, InferenceCounts, MemoryWindow, plugin_option, read_counts
 from hil.emulators import start_emulator
 from hil.protocol import BlockClient, DeviceInfo, FirmwareFault, RunReply
 from hil.transports import SerialTransport
@@ -29,16 +29,37 @@ OutputType = tuple["np.dtype[Any]", tuple[int, ...]]
 
 
 @dataclass(frozen=True)
+class Traffic:
+    """Bytes of data that loads read from a memory of the board, and that stores wrote to it."""
+
+    memory: str
+    bytes_read: int
+    bytes_written: int
+
+
+@dataclass(frozen=True)
 class Cost:
     """What an inference or a layer takes. None: the board cannot tell.
 
     ``instructions``: executed. ``cycles``: of the core; estimated on emulated boards. ``nanoseconds``: by the clock of
-    the computer that the firmware runs on as a process.
+    the computer that the firmware runs on as a process. ``traffic``: bytes of data by memory, in the order of the
+    board's file, memories that were not touched left out. Instructions that the core fetches are not data.
     """
 
     instructions: int | None = None
     cycles: int | None = None
     nanoseconds: int | None = None
+    traffic: tuple[Traffic, ...] | None = None
+
+    @property
+    def bytes_read(self) -> int | None:
+        """From all memories."""
+        return None if self.traffic is None else sum(part.bytes_read for part in self.traffic)
+
+    @property
+    def bytes_written(self) -> int | None:
+        """To all memories."""
+        return None if self.traffic is None else sum(part.bytes_written for part in self.traffic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +79,8 @@ class Measurement:
     """Of the first sample."""
     nanoseconds: int | None
     """Median over the samples; only of the host."""
+    traffic: tuple[Traffic, ...] | None
+    """Bytes of data by memory, of the first sample; None where the board cannot tell."""
     layers: tuple[Cost, ...]
     stack_bytes: int | None
     """High-water mark of one inference, below the caller of the model."""
@@ -65,6 +88,11 @@ class Measurement:
     seconds: float
     """Wall time of the whole run."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> Cost:
+        """One inference as it is shipped."""
+        return Cost(self.instructions, self.cycles, self.nanoseconds, self.traffic)
 
 
 def measure(
@@ -129,7 +157,8 @@ def measure(
         instructions_max=medians[2],
         cycles=exact[0].total.cycles if exact else None,
         nanoseconds=_nanoseconds(statistics.median(counted), info) if on_clock else None,
-        layers=_layer_costs(profile, exact, unit, info if on_clock else None),
+        traffic=_traffic(board, exact[0].total) if exact else None,
+        layers=_layer_costs(board, profile, exact, unit, info if on_clock else None),
         stack_bytes=stack,
         device=info,
         seconds=time.monotonic() - started,
@@ -210,7 +239,7 @@ def _with_cycle_model(
     with tempfile.TemporaryDirectory(prefix="tinyopt-cycles-") as folder:
         output = Path(folder) / "counts.jsonl"
         try:
-            option = plugin_option(emulator.program, board.core, output)
+            option = plugin_option(emulator.program, board.core, output, _windows(board))
         except ToolError as error:
             return None, (f"no cycle estimate: {error}",)
         with _connected(firmware, board, None, timeout, option) as client:
@@ -247,14 +276,24 @@ def _nanoseconds(count: float, info: DeviceInfo) -> int:
     return round(count * 1e9 / info.counter_hz)
 
 
+def _windows(board: Board) -> tuple[MemoryWindow, ...]:
+    return tuple(MemoryWindow(memory.name, memory.origin, memory.size) for memory in board.memories)
+
+
+def _traffic(board: Board, counts: Counts) -> tuple[Traffic, ...]:
+    parts = (Traffic(m.name, *bytes_) for m, *bytes_ in zip(board.memories, counts.bytes_read, counts.bytes_written))
+    return tuple(part for part in parts if part.bytes_read or part.bytes_written)
+
+
 def _layer_costs(
+    board: Board,
     profile: Sequence[int],
     exact: tuple[InferenceCounts, InferenceCounts] | None,
     unit: float | None,
     clock: DeviceInfo | None,
 ) -> tuple[Cost, ...]:
     if exact and len(exact[1].layers) == len(profile):
-        return tuple(Cost(layer.instructions, layer.cycles) for layer in exact[1].layers)
+        return tuple(Cost(part.instructions, part.cycles, None, _traffic(board, part)) for part in exact[1].layers)
     return tuple(Cost(_scaled(count, unit), None, _nanoseconds(count, clock) if clock else None) for count in profile)
 
 

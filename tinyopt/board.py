@@ -62,8 +62,8 @@ class Emulator(_Model):
     """How the board is emulated. ``program``: an executable (``qemu-system-arm``), or ``host``: a native process.
 
     ``icount_shift``: QEMU's virtual clock advances ``2**icount_shift`` nanoseconds per instruction. Larger values make
-    a timer of a few megahertz resolve single instructions. ``marks``: whether the emulated core executes the hint
-    instructions that show the cycle model where an inference begins and ends (Armv6-M has none).
+    a timer of a few megahertz resolve single instructions. ``marks``: whether the firmware marks for the
+    cycle model where an inference begins and ends.
     """
 
     program: Annotated[str, Field(pattern=r"^[a-z0-9._-]+$")]

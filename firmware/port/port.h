@@ -15,12 +15,15 @@ enum {
 };
 
 /* Shows a point of the program to an emulator that counts cycles: a hint that a core executes as a no-operation (Arm:
- * an unallocated 32-bit NOP hint, RISC-V: SLTI x0, x0, number). Only in builds for emulated boards. */
+ * an unallocated 32-bit NOP hint; Armv6-M, which has none: a move of a register to itself, r9 to r12 in the order of
+ * the marks; RISC-V: SLTI x0, x0, number). Only in builds for emulated boards. */
 enum { PORT_MARK_RUN_BEGIN = 0x40, PORT_MARK_RUN_END, PORT_MARK_LAYER_BEGIN, PORT_MARK_LAYER_END };
 #if !defined(TINYOPT_MARKS)
 #define PORT_MARK(number) ((void)0)
 #elif defined(__riscv)
 #define PORT_MARK(number) __asm__ volatile("slti x0, x0, %0" ::"i"(number) : "memory")
+#elif defined(__ARM_ARCH_6M__)
+#define PORT_MARK(number) __asm__ volatile(".short 0x46c0 + 9 * %c0" ::"i"((number)-PORT_MARK_RUN_BEGIN + 1) : "memory")
 #else
 #define PORT_MARK(number) __asm__ volatile(".short 0xf3af, 0x8000 + %c0" ::"i"(number) : "memory")
 #endif

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from tinyopt.errors import ToolError
 
@@ -41,20 +42,24 @@ CORES = {
 
 @dataclass(frozen=True)
 class Counts:
-    """``instructions`` (exact) and ``cycles`` (estimated) of a stretch of code."""
+    """What a stretch of code took.
+
+    ``instructions`` (exact), ``cycles`` (estimated), and the bytes of data that it read from and wrote to each counted
+    memory (exact; instructions that are fetched are not data).
+    """
 
     instructions: int
     cycles: int
+    bytes_read: tuple[int, ...] = ()
+    bytes_written: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class InferenceCounts:
-    """One inference: the total, and each layer in order. ``reads``/``writes``: accesses per counted memory."""
+    """One inference: the total, and each layer in order."""
 
     total: Counts
     layers: tuple[Counts, ...]
-    reads: tuple[int, ...] = ()
-    writes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,7 +147,10 @@ def read_counts(output: Path) -> list[InferenceCounts]:
         if not line.endswith("\n"):
             break
         item = json.loads(line)
-        layers = tuple(Counts(instructions, cycles) for instructions, cycles in item["layers"])
-        total = Counts(item["instructions"], item["cycles"])
-        results.append(InferenceCounts(total, layers, tuple(item["reads"]), tuple(item["writes"])))
+        results.append(InferenceCounts(_counts(item["total"]), tuple(_counts(layer) for layer in item["layers"])))
     return results
+
+
+def _counts(item: Sequence[Any]) -> Counts:
+    instructions, cycles, read, written = item
+    return Counts(instructions, cycles, tuple(read), tuple(written))

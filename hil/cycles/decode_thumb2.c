@@ -72,7 +72,10 @@ static void decode_special16(uint32_t h, instruction *out) {
     return;
   }
   alu(out, destination);
-  if (operation == 1) {
+  if (operation == 2 && destination == field(h, 6, 3) && destination >= 9 && destination <= 12) {
+    out->class = CLASS_HINT; /* a register moved to itself: how code for Armv6-M marks */
+    out->mark = (int16_t)(0x40 + destination - 9);
+  } else if (operation == 1) {
     out->destination = -1;
   } else if (destination == 15) {
     flow(out, CLASS_BRANCH_INDIRECT);

@@ -2,16 +2,18 @@
  *
  * Every instruction is decoded once, when QEMU translates its block; the block's cost is added when it runs, and a
  * refill where it was not entered from the instruction before. The measuring firmware marks regions with hint
- * instructions that a real core executes as no-operations (Arm: 32-bit NOP hints; RISC-V: SLTI x0, x0, n):
+ * instructions that a real core executes as no-operations (Arm: 32-bit NOP hints, on Armv6-M MOV of r9 to r12 to
+ * itself; RISC-V: SLTI x0, x0, n):
  *
  *   0x40 begin of an inference    0x41 its end    0x42 begin of a layer    0x43 its end
  *
  * From a layer's end to the next layer's begin nothing is counted: that is the profiling code. Marks cost nothing. One
  * JSON line per inference goes to the output file:
  *
- *   {"instructions":N,"cycles":N,"layers":[[instructions,cycles],...],"reads":[...],"writes":[...]}
+ *   {"total":C,"layers":[C,...]}   C: [instructions,cycles,[bytes read per memory...],[bytes written per memory...]]
  *
- * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE (up to 8, counts accesses to each).
+ * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE (up to 8; counts the bytes that loads and stores move
+ * from and to each; fetches of instructions are not counted).
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,9 +28,16 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_
 enum { MARK_RUN_BEGIN = 0x40, MARK_RUN_END, MARK_LAYER_BEGIN, MARK_LAYER_END };
 enum { MAX_LAYERS = 4096, MAX_MEMORIES = 8 };
 
+/* What a block takes. */
 typedef struct {
   uint64_t instructions, cycles;
 } counts;
+
+/* What a stretch of the program took; bytes are those of data. */
+typedef struct {
+  counts run;
+  uint64_t read[MAX_MEMORIES], written[MAX_MEMORIES];
+} totals;
 
 /* A translated block: what it costs, and what its last instruction costs when it leaves straight-line code. */
 typedef struct {
@@ -44,77 +53,93 @@ typedef struct {
 } marker;
 
 typedef struct {
-  uint64_t start, size, reads, writes;
+  uint64_t start, size;
 } memory_window;
 
 static const core_model *core;
 static FILE *output;
-static counts now;
+static totals now;
 static const block *previous;
 static memory_window memories[MAX_MEMORIES];
 static unsigned memory_count;
 
 static bool in_run;
-static counts run_start, run_total, layer_start;
-static counts layers[MAX_LAYERS];
+static totals run_start, run_total, layer_start;
+static totals layers[MAX_LAYERS];
 static unsigned layer_count;
 
 static counts minus(counts a, counts b) {
   return (counts){a.instructions - b.instructions, a.cycles - b.cycles};
 }
 
-static counts plus(counts a, counts b) {
-  return (counts){a.instructions + b.instructions, a.cycles + b.cycles};
+/* sum += to - from */
+static void add_stretch(totals *sum, const totals *from, const totals *to) {
+  sum->run.instructions += to->run.instructions - from->run.instructions;
+  sum->run.cycles += to->run.cycles - from->run.cycles;
+  for (unsigned i = 0; i < memory_count; i++) {
+    sum->read[i] += to->read[i] - from->read[i];
+    sum->written[i] += to->written[i] - from->written[i];
+  }
+}
+
+static void write_list(const uint64_t *values) {
+  fputc('[', output);
+  for (unsigned i = 0; i < memory_count; i++) {
+    fprintf(output, "%s%llu", i ? "," : "", (unsigned long long)values[i]);
+  }
+  fputc(']', output);
+}
+
+static void write_totals(const totals *t) {
+  fprintf(output, "[%llu,%llu,", (unsigned long long)t->run.instructions, (unsigned long long)t->run.cycles);
+  write_list(t->read);
+  fputc(',', output);
+  write_list(t->written);
+  fputc(']', output);
 }
 
 static void write_run(void) {
-  fprintf(output, "{\"instructions\":%llu,\"cycles\":%llu,\"layers\":[", (unsigned long long)run_total.instructions,
-          (unsigned long long)run_total.cycles);
+  fputs("{\"total\":", output);
+  write_totals(&run_total);
+  fputs(",\"layers\":[", output);
   for (unsigned i = 0; i < layer_count; i++) {
-    fprintf(output, "%s[%llu,%llu]", i ? "," : "", (unsigned long long)layers[i].instructions,
-            (unsigned long long)layers[i].cycles);
+    if (i) {
+      fputc(',', output);
+    }
+    write_totals(&layers[i]);
   }
-  fprintf(output, "],\"reads\":[");
-  for (unsigned i = 0; i < memory_count; i++) {
-    fprintf(output, "%s%llu", i ? "," : "", (unsigned long long)memories[i].reads);
-  }
-  fprintf(output, "],\"writes\":[");
-  for (unsigned i = 0; i < memory_count; i++) {
-    fprintf(output, "%s%llu", i ? "," : "", (unsigned long long)memories[i].writes);
-    memories[i].reads = memories[i].writes = 0;
-  }
-  fprintf(output, "]}\n");
+  fputs("]}\n", output);
   fflush(output);
 }
 
 static void on_mark(unsigned int vcpu, void *userdata) {
   const marker *m = userdata;
-  counts here = minus(now, m->behind);
+  totals here = now;
+  here.run = minus(now.run, m->behind);
   (void)vcpu;
   switch (m->mark) {
   case MARK_RUN_BEGIN:
     in_run = true;
     layer_count = 0;
-    run_total = (counts){0, 0};
+    run_total = (totals){0};
     run_start = here;
-    for (unsigned i = 0; i < memory_count; i++) {
-      memories[i].reads = memories[i].writes = 0;
-    }
     break;
   case MARK_LAYER_BEGIN:
     layer_start = run_start = here;
     break;
   case MARK_LAYER_END:
     if (in_run && layer_count < MAX_LAYERS) {
-      layers[layer_count++] = minus(here, layer_start);
+      layers[layer_count] = (totals){0};
+      add_stretch(&layers[layer_count++], &layer_start, &here);
     }
-    run_total = plus(run_total, minus(here, run_start));
+    add_stretch(&run_total, &run_start, &here);
     run_start = here;
     break;
   case MARK_RUN_END:
     if (in_run) {
       if (layer_count == 0) { /* built without layer marks: everything between begin and end */
-        run_total = minus(here, run_start);
+        run_total = (totals){0};
+        add_stretch(&run_total, &run_start, &here);
       }
       write_run();
     }
@@ -129,10 +154,10 @@ static void on_block(unsigned int vcpu, void *userdata) {
   const block *b = userdata;
   (void)vcpu;
   if (previous && b->start != previous->end) {
-    now.cycles += previous->refill + b->entry;
+    now.run.cycles += previous->refill + b->entry;
   }
-  now.instructions += b->total.instructions;
-  now.cycles += b->total.cycles;
+  now.run.instructions += b->total.instructions;
+  now.run.cycles += b->total.cycles;
   previous = b;
 }
 
@@ -141,11 +166,8 @@ static void on_memory(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t ad
   (void)userdata;
   for (unsigned i = 0; i < memory_count; i++) {
     if (address - memories[i].start < memories[i].size) {
-      if (qemu_plugin_mem_is_store(info)) {
-        memories[i].writes++;
-      } else {
-        memories[i].reads++;
-      }
+      uint64_t *bytes = qemu_plugin_mem_is_store(info) ? now.written : now.read;
+      bytes[i] += (uint64_t)1 << qemu_plugin_mem_size_shift(info);
       return;
     }
   }

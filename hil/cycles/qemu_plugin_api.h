@@ -28,6 +28,7 @@ size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *insn, void *data, si
 #else
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 #endif
+unsigned int qemu_plugin_mem_size_shift(qemu_plugin_meminfo_t info);
 bool qemu_plugin_mem_is_store(qemu_plugin_meminfo_t info);
 
 typedef void (*qemu_plugin_exec_cb)(unsigned int vcpu, void *userdata);

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from hil.cycles import Counts, MemoryWindow, plugin_option, read_counts
+from hil.cycles import Counts, InferenceCounts, MemoryWindow, plugin_option, read_counts
 
 needs_arm = pytest.mark.skipif(
     not (shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc")),
@@ -23,22 +24,30 @@ ARM = """
     .syntax unified
     .thumb
     .section .vectors, "a"
-    .word 0x20010000, start + 1
+    .word {ram} + 0x8000, start + 1
     .text
     .thumb_func
 start:
-    ldr r8, =0x20000000
-    mov r9, r8
-    ldr r10, =0x20000100
+    ldr r0, ={ram}
+    mov r8, r0
+    mov r9, r0
+    {setup}
     .balign 4
-    .inst.w 0xf3af8040
+    {begin}
 {body}
-    .inst.w 0xf3af8041
+    {end}
     movs r0, #0x18
     ldr r1, =0x20026
     bkpt 0xab
 1:  b 1b
     .ltorg
+"""
+
+ALLOW_COPROCESSORS = """
+    ldr r0, =0xE000ED88
+    ldr r1, =0xF00000
+    str r1, [r0]
+    isb
 """
 
 RISCV = """
@@ -57,12 +66,21 @@ start:
 
 
 def count_arm(
-    tmp_path: Path, body: str, core: str = "cortex-m4", machine: str = "mps2-an386", memories: tuple = ()
-) -> tuple[Counts, tuple[Counts, ...], tuple[int, ...]]:
-    (tmp_path / "t.S").write_text(ARM.format(body=body))
+    tmp_path: Path,
+    body: str,
+    core: str = "cortex-m4",
+    machine: str = "mps2-an386",
+    memories: Sequence[MemoryWindow] = (),
+) -> InferenceCounts:
+    is_secure = machine == "mps3-an547"
+    ram, text, vectors = (0x30000000, 0x10000100, 0x10000000) if is_secure else (0x20000000, 0x100, 0)
+    begin, end = (".inst.w 0xf3af8040", ".inst.w 0xf3af8041") if core != "cortex-m0" else ("mov r9, r9", "mov r10, r10")
+    setup = ALLOW_COPROCESSORS if is_secure else ""
+    (tmp_path / "t.S").write_text(ARM.format(body=body, ram=ram, setup=setup, begin=begin, end=end))
     cpu = {"cortex-m55": "-march=armv8.1-m.main+mve"}.get(core, f"-mcpu={core}")
     subprocess.run(
-        ["arm-none-eabi-gcc", cpu, "-mthumb", "-nostdlib", "-Wl,-Ttext=0x100", "-Wl,--section-start=.vectors=0"]
+        ["arm-none-eabi-gcc", cpu, "-mthumb", "-nostdlib", f"-Wl,-Ttext={text:#x}"]
+        + [f"-Wl,--section-start=.vectors={vectors:#x}"]
         + ["-mfloat-abi=hard"] * (core == "cortex-m55")
         + ["-o", str(tmp_path / "t.elf"), str(tmp_path / "t.S")],
         check=True,
@@ -73,7 +91,7 @@ def count_arm(
     command += ["-semihosting-config", "enable=on,target=native", "-kernel", str(tmp_path / "t.elf"), "-plugin", option]
     subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
     (result,) = read_counts(tmp_path / "counts.jsonl")
-    return result.total, result.layers, result.reads
+    return result
 
 
 # Cycles are those of the Cortex-M4 technical reference manual, section 3.3, and the rules beside it.
@@ -102,8 +120,7 @@ LOOPS = {
 @pytest.mark.parametrize("name", LOOPS)
 def test_hand_counted_code_on_the_m4(tmp_path: Path, name: str) -> None:
     body, instructions, cycles = LOOPS[name]
-    total, _, _ = count_arm(tmp_path, body)
-    assert total == Counts(instructions, cycles)
+    assert count_arm(tmp_path, body).total == Counts(instructions, cycles)
 
 
 @needs_arm
@@ -111,17 +128,55 @@ def test_layers_add_up_and_profiling_code_between_them_is_not_counted(tmp_path: 
     begin, end = "    .inst.w 0xf3af8042\n", "    .inst.w 0xf3af8043\n"
     add = "    adds r0, r0, #1\n"
     body = add * 3 + begin + add * 10 + end + add * 50 + begin + add * 7 + end + add * 2
-    total, layers, _ = count_arm(tmp_path, body)
-    assert [layer.instructions for layer in layers] == [10, 7]
-    assert total.instructions == 17
+    result = count_arm(tmp_path, body)
+    assert [layer.instructions for layer in result.layers] == [10, 7]
+    assert result.total.instructions == 17
+
+
+MEMORIES = (MemoryWindow("flash", 0, 0x100000), MemoryWindow("ram", 0x20000000, 0x100000))
 
 
 @needs_arm
-def test_accesses_are_counted_by_memory(tmp_path: Path) -> None:
-    memories = (MemoryWindow("flash", 0, 0x100000), MemoryWindow("ram", 0x20000000, 0x100000))
-    body = "    ldr r0, [r8]\n    ldr r1, [r8, #4]\n    movs r2, #0\n    ldr r3, [r2]\n    str r0, [r8]\n"
-    _, _, reads = count_arm(tmp_path, body, memories=memories)
-    assert reads == (1, 2)
+def test_bytes_of_data_are_counted_by_memory(tmp_path: Path) -> None:
+    body = """
+    ldr r0, [r8]
+    ldrh r1, [r8, #4]
+    movs r2, #0
+    ldrsb r3, [r2, #3]
+    ldmia r8, {r4-r7}
+    ldrd r4, r5, [r8]
+    strb r0, [r8]
+    strd r4, r5, [r8]
+    """
+    total = count_arm(tmp_path, body, memories=MEMORIES).total
+    assert total.bytes_read == (1, 4 + 2 + 16 + 8)
+    assert total.bytes_written == (0, 1 + 8)
+
+
+@needs_arm
+def test_bytes_of_vectors_are_counted(tmp_path: Path) -> None:
+    memories = (MemoryWindow("ram", 0x30000000, 0x100000),)
+    body = "    mov r4, r8\n    vldrb.u8 q0, [r4]\n    vldrb.s32 q1, [r4]\n    vstrw.32 q0, [r8, #16]\n"
+    total = count_arm(tmp_path, body, "cortex-m55", "mps3-an547", memories).total
+    assert (total.bytes_read, total.bytes_written) == ((16 + 4,), (16,))
+
+
+@needs_arm
+def test_layers_and_totals_count_the_same_bytes(tmp_path: Path) -> None:
+    begin, end = "    .inst.w 0xf3af8042\n", "    .inst.w 0xf3af8043\n"
+    load, store = "    ldr r0, [r8]\n", "    strh r0, [r8]\n"
+    body = begin + load * 3 + store + end + load * 5 + begin + store * 2 + end
+    result = count_arm(tmp_path, body, memories=MEMORIES)
+    assert [(layer.bytes_read[1], layer.bytes_written[1]) for layer in result.layers] == [(12, 2), (0, 4)]
+    assert (result.total.bytes_read, result.total.bytes_written) == ((0, 12), (0, 6))
+
+
+@needs_arm
+def test_a_core_without_wide_hints_marks_by_moves_of_a_register_to_itself(tmp_path: Path) -> None:
+    begin, end = "    mov r11, r11\n", "    mov r12, r12\n"
+    body = "    movs r0, #1\n" + begin + "    adds r0, r0, #1\n    ldr r1, =5\n" + end + "    mov r9, r8\n"
+    result = count_arm(tmp_path, body, "cortex-m0", "microbit")
+    assert result.total == result.layers[0] == Counts(2, 3)
 
 
 @needs_arm

@@ -82,6 +82,8 @@ def test_instructions_are_counted_one_by_one(name: str) -> None:
     assert result.instructions_max - result.instructions_min <= 4  # the model's time does not depend on its data
     assert board.emulator is not None
     assert (result.cycles is not None) == board.emulator.marks
+    assert result.total.bytes_read and result.total.bytes_written
+    assert sum(layer.bytes_written or 0 for layer in result.layers) <= result.total.bytes_written
 
 
 @pytest.mark.parametrize("name", ["microbit", "mps2_an386", "mps3_an547", "rv32_virt"])
