@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tinyopt.board import Board
 from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph, Operator, State, Tensor, ops
 from tinyopt.plan.catalogue import all_kernels, candidates
-from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.merging import merge_rare_kernels
-
-OBJECTIVES = ("latency", "ram", "flash")
+from tinyopt.plan.choosing import Option, choose, constants_of
+from tinyopt.plan.costs import FORMULAS, Costs
+from tinyopt.plan.kernel import Call, Kernel
+from tinyopt.plan.objective import Objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,21 +25,21 @@ class Lowered:
     """Activation → the tensor whose memory it shares (itself, the source of its reshapes, or the state it becomes)."""
 
 
-def lower(graph: Graph, board: Board, objective: str, pins: Mapping[str, str]) -> Lowered:
-    """Choose a kernel for every operator.
+def lower(
+    graph: Graph, board: Board, objective: str | Objective, pins: Mapping[str, str], costs: Costs = FORMULAS
+) -> Lowered:
+    """Choose a kernel for every operator. ``costs``: formulas, or what was measured on the board.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
         TinyoptError: when a pin names an operator or a kernel that does not fit, or the objective is unknown.
     """
-    if objective not in OBJECTIVES:
-        raise TinyoptError(f"unknown objective '{objective}'; choose one of {', '.join(OBJECTIVES)}")
     unknown = set(pins) - {operator.name for operator in graph.operators}
     if unknown:
         raise TinyoptError(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
-    chooser = _Chooser(board, objective, pins)
+    chooser = _Chooser(board, Objective.parse(objective), pins, costs)
     calls = chooser.calls(graph, frozenset())
     complete, copies = _with_copies(graph, calls)
     if copies:
@@ -50,49 +50,46 @@ def lower(graph: Graph, board: Board, objective: str, pins: Mapping[str, str]) -
 
 
 class _Chooser:
-    def __init__(self, board: Board, objective: str, pins: Mapping[str, str]) -> None:
-        self.board, self.objective, self.pins = board, objective, pins
+    def __init__(self, board: Board, objective: Objective, pins: Mapping[str, str], costs: Costs) -> None:
+        self.board, self.objective, self.pins, self.costs = board, objective, pins, costs
 
     def calls(self, graph: Graph, copies: frozenset[str]) -> tuple[Call, ...]:
         """The calls of all operators but views. ``copies``: reshapes that must not be views."""
-        calls, missing = [], []
+        options: list[list[Option]] = []
+        missing: list[Unsupported] = []
         for operator in graph.operators:
             if operator.name not in copies and operator.name not in self.pins and _is_view(graph, operator):
                 continue
-            call = self._call(graph, operator)
-            if isinstance(call, Unsupported):
-                missing.append(call)
+            found = self._options(graph, operator)
+            if isinstance(found, Unsupported):
+                missing.append(found)
             else:
-                calls.append(call)
+                options.append(found)
         if missing:
             source = graph.metadata.get("source", "no source named")
             advice = "Replace these layers, quantize the model to int8, or choose a board with the features named."
             raise UnsupportedOperatorsError(
                 f"model '{graph.name}' on {self.board.name}", source, missing, advice=advice
             )
-        if self.objective == "latency":
-            calls = list(merge_rare_kernels(graph, tuple(calls), self.board.features, self.pins))
-        return tuple(replace(call, predicted_cycles=call.kernel.cost(graph, call.operator)) for call in calls)
+        return choose(graph, options, self.costs, self.objective)
 
-    def _call(self, graph: Graph, operator: Operator) -> Call | Unsupported:
+    def _options(self, graph: Graph, operator: Operator) -> list[Option] | Unsupported:
+        """The kernels that may compute an operator, the fastest first; the pinned one alone where it is pinned."""
         fit = candidates(graph, operator, self.board.features)
         pinned = self.pins.get(operator.name)
         if pinned is not None:
-            chosen = next((kernel for kernel in fit if kernel.name == pinned), None)
-            if chosen is None:
+            chosen = tuple(kernel for kernel in fit if kernel.name == pinned)
+            if not chosen:
                 names = ", ".join(kernel.name for kernel in fit) or "none"
                 raise TinyoptError(
                     f"kernel '{pinned}' cannot compute operator '{operator.name}' ({operator.kind}) on "
                     f"{self.board.name}; kernels that can: {names}"
                 )
-            return chosen.lower(graph, operator, chosen)
+            fit = chosen
         if not fit:
             return Unsupported(operator.kind, operator.name, self._reason(graph, operator))
-        if self.objective == "latency":
-            return fit[0].lower(graph, operator, fit[0])
-        calls = [kernel.lower(graph, operator, kernel) for kernel in fit]
-        order = {"ram": _ram_key, "flash": _flash_key}[self.objective]
-        return min(calls, key=lambda call: order(graph, call))
+        options = [Option(graph, operator, kernel, self.costs.cycles(graph, operator, kernel)) for kernel in fit]
+        return sorted(options, key=lambda option: option.cycles)
 
     def _reason(self, graph: Graph, operator: Operator) -> str:
         able = [kernel for kernel in all_kernels() if kernel.accepts(graph, operator)]
@@ -101,28 +98,6 @@ class _Chooser:
             return f"needs a core with {' or '.join(wanted)}"
         types = ", ".join(f"{t.dtype.value}{list(t.shape)}" for t in graph.ins(operator))
         return f"no kernel for {types}"
-
-
-def _ram_key(graph: Graph, call: Call) -> tuple[float, ...]:
-    reused = max((graph.tensors[call.outputs[o]].nbytes for _, o in call.in_place), default=0)
-    return (call.scratch - reused, call.kernel.cost(graph, call.operator))
-
-
-def _flash_key(graph: Graph, call: Call) -> tuple[float, ...]:
-    constants = sum(constant.nbytes for constant in constants_of(call.parameters))
-    # Portable kernels are the compact ones: they have no unrolled loops.
-    return (constants, len(call.kernel.requires), call.kernel.cost(graph, call.operator))
-
-
-def constants_of(value: Value | Mapping[str, Value]) -> list[Constant]:
-    """All constants inside a parameter value, in order."""
-    if isinstance(value, Constant):
-        return [value]
-    if isinstance(value, Mapping):
-        return [constant for item in value.values() for constant in constants_of(item)]
-    if isinstance(value, tuple):
-        return [constant for item in value for constant in constants_of(item)]
-    return []
 
 
 def _is_view(graph: Graph, operator: Operator) -> bool:
@@ -234,3 +209,6 @@ class _Copies:
 def kernels_of(calls: tuple[Call, ...]) -> tuple[Kernel, ...]:
     """The kernels that are called, each once, in order of first use."""
     return tuple(dict.fromkeys(call.kernel for call in calls))
+
+
+__all__ = ["Lowered", "constants_of", "kernels_of", "lower", "view_storage"]

@@ -12,9 +12,11 @@ from tinyopt.board import Board
 from tinyopt.errors import BoardError
 from tinyopt.graph import Graph, State
 from tinyopt.names import short_name
+from tinyopt.plan.costs import FORMULAS, Costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import constants_of, kernels_of, lower
+from tinyopt.plan.objective import Objective
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +91,8 @@ class Plan:
 
     @property
     def cycles(self) -> float:
-        """Predicted cycles of one inference, by the rough formulas of the catalogue."""
-        return sum(call.kernel.cost(self.graph, call.operator) for call in self.calls)
+        """Predicted cycles of one inference."""
+        return sum(call.predicted_cycles for call in self.calls)
 
     def table(self) -> str:
         """One line per call: operator, kernel, multiply-accumulates, constants, scratch, where the output lies."""
@@ -126,22 +128,24 @@ def make_plan(
     graph: Graph,
     board: Board,
     *,
-    objective: str = "latency",
+    objective: str | Objective = "latency",
     pins: Mapping[str, str] | None = None,
+    costs: Costs = FORMULAS,
     in_place: bool = True,
     redzone: int = 0,
 ) -> Plan:
     """Lower a graph for a board: choose kernels, pack constants, place every buffer.
 
-    ``objective``: ``latency``, ``ram`` or ``flash``: what decides between kernels. ``pins``: operator name → kernel
-    name, to overrule the choice. ``in_place`` and ``redzone`` are for tests, see ``lay_out``.
+    ``objective``: what decides between kernels: ``latency``, ``ram``, ``flash``, ``energy`` or a mix, see
+    ``Objective``. ``pins``: operator name → kernel name, to overrule the choice. ``costs``: formulas, or what was
+    measured on the board. ``in_place`` and ``redzone`` are for tests, see ``lay_out``.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
         BoardError: when the arena does not fit the board's RAM, or the constants its flash.
         TinyoptError: when a pin does not fit or the objective is unknown.
     """
-    lowered = lower(graph, board, objective, pins or {})
+    lowered = lower(graph, board, objective, pins or {}, costs)
     layout = lay_out(lowered, in_place=in_place, redzone=redzone)
     plan = Plan(
         graph,
@@ -152,7 +156,7 @@ def make_plan(
         layout.buffers,
         layout.arena_bytes,
         layout.lower_bound,
-        objective,
+        str(Objective.parse(objective)),
     )
     _check_fit(plan)
     return plan

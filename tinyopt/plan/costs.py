@@ -1,0 +1,95 @@
+"""What kernels cost: by the formulas of the catalogue, or by what was measured on the board."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tinyopt.graph import Graph, Operator, Tensor
+from tinyopt.plan.kernel import Kernel
+
+PORTABLE_CODE_BYTES = 500
+SPECIAL_CODE_BYTES = 1000
+"""Code of a kernel that was not measured: portable ones have no unrolled loops."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One kernel on one operator, as measured. ``cycles``: of the core. ``predicted``: by the formula, then."""
+
+    signature: str
+    kernel: str
+    cycles: float
+    predicted: float
+    code_bytes: int
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Predictions for the planner.
+
+    An operator and kernel that were measured cost what was measured. For the others the kernel's formula is scaled: by
+    what the formula was off for the kernel as a whole, or, for a kernel without any measurement, for all of them. So
+    that measured and unmeasured kernels can be compared even when the table is incomplete.
+    """
+
+    measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """(operator signature, kernel name) → cycles."""
+    scales: Mapping[str, float] = field(default_factory=dict)
+    """Kernel name → measured cycles per formula cycle; the empty name: of all kernels."""
+    code: Mapping[str, int] = field(default_factory=dict)
+    """Kernel name → bytes of machine code."""
+    source: str = ""
+    """Where the measurements are from, for reports; empty for formulas alone."""
+
+    @staticmethod
+    def of(entries: Iterable[Measured], source: str) -> Costs:
+        """The costs that follow from measurements."""
+        items = tuple(entries)
+        sums: dict[str, tuple[float, float]] = {}
+        for item in items:
+            for name in (item.kernel, ""):
+                cycles, predicted = sums.get(name, (0.0, 0.0))
+                sums[name] = (cycles + item.cycles, predicted + item.predicted)
+        return Costs(
+            {(item.signature, item.kernel): item.cycles for item in items},
+            {name: cycles / predicted for name, (cycles, predicted) in sums.items() if cycles > 0 and predicted > 0},
+            {item.kernel: item.code_bytes for item in items},
+            source,
+        )
+
+    def cycles(self, graph: Graph, operator: Operator, kernel: Kernel) -> float:
+        """Predicted cycles of one call."""
+        if self.measured:
+            known = self.measured.get((signature(graph, operator), kernel.name))
+            if known is not None:
+                return known
+        scale = self.scales.get(kernel.name) or self.scales.get("", 1.0)
+        return scale * kernel.cost(graph, operator)
+
+    def is_measured(self, graph: Graph, operator: Operator, kernel: Kernel) -> bool:
+        return (signature(graph, operator), kernel.name) in self.measured
+
+    def code_bytes(self, kernel: Kernel) -> int:
+        """Machine code that comes with a kernel, however often it is called."""
+        return self.code.get(kernel.name) or (SPECIAL_CODE_BYTES if kernel.requires else PORTABLE_CODE_BYTES)
+
+
+FORMULAS = Costs()
+"""Predictions by the formulas of the catalogue alone."""
+
+
+def signature(graph: Graph, operator: Operator) -> str:
+    """What an operator's cost depends on, as text: kind, attributes, element types and shapes, which inputs are
+    constants, and whether their scales are per channel. Equal for every quantization and every weight."""
+    ins = " ".join(_describe(tensor) for tensor in graph.ins(operator))
+    outs = " ".join(_describe(tensor) for tensor in graph.outs(operator))
+    head = f"{operator.kind} {operator.attributes.describe()}".rstrip()
+    return f"{head}: {ins} -> {outs}"
+
+
+def _describe(tensor: Tensor) -> str:
+    text = f"{tensor.dtype.value}[{','.join(map(str, tensor.shape))}]"
+    if tensor.quantization is not None and tensor.quantization.axis is not None:
+        text += "/channel"
+    return f"const {text}" if tensor.is_constant else text
