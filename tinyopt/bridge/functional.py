@@ -62,32 +62,32 @@ def _padded(x: Tensor, p: ops.Padding, value: float = 0.0) -> Tensor:
 # ---- convolutions and matrix products -------------------------------------------------------------------------
 
 
+def _convolve(a: ops.Conv2d | ops.DepthwiseConv2d, x: Tensor, w: Tensor, bias: Tensor | None, groups: int) -> Tensor:
+    """x NHWC, w as torch has it → NHWC. An even border is the convolution's own: no padded copy is made."""
+    p, images = a.padding, _to_nchw(x)
+    even = p.top == p.bottom and p.left == p.right
+    y = F.conv2d(
+        images if even else _padded(images, p),
+        w,
+        bias,
+        stride=a.stride,
+        padding=(p.top, p.left) if even else 0,
+        dilation=a.dilation,
+        groups=groups,
+    )
+    return clamp(_to_nhwc(y), a.activation)
+
+
 @_function(ops.Conv2d)
 def _conv2d(a: ops.Conv2d, inputs: Sequence[Tensor]) -> Tensor:
     x, w, *bias = inputs
-    y = F.conv2d(
-        _padded(_to_nchw(x), a.padding),
-        w.permute(0, 3, 1, 2),
-        bias[0] if bias else None,
-        stride=a.stride,
-        dilation=a.dilation,
-        groups=a.groups,
-    )
-    return clamp(_to_nhwc(y), a.activation)
+    return _convolve(a, x, w.permute(0, 3, 1, 2), bias[0] if bias else None, a.groups)
 
 
 @_function(ops.DepthwiseConv2d)
 def _depthwise(a: ops.DepthwiseConv2d, inputs: Sequence[Tensor]) -> Tensor:
     x, w, *bias = inputs
-    y = F.conv2d(
-        _padded(_to_nchw(x), a.padding),
-        w.permute(3, 0, 1, 2),
-        bias[0] if bias else None,
-        stride=a.stride,
-        dilation=a.dilation,
-        groups=x.shape[3],
-    )
-    return clamp(_to_nhwc(y), a.activation)
+    return _convolve(a, x, w.permute(3, 0, 1, 2), bias[0] if bias else None, x.shape[3])
 
 
 @_function(ops.TransposeConv2d)
@@ -303,7 +303,7 @@ def _pad(a: ops.Pad, inputs: Sequence[Tensor]) -> Tensor:
 def _gather(a: ops.Gather, inputs: Sequence[Tensor]) -> Tensor:
     x, indices = inputs
     taken = x.index_select(a.axis, indices.reshape(-1).to(torch.int64))
-    return taken.reshape(*x.shape[: a.axis], *indices.shape, *x.shape[a.axis + 1 :])
+    return taken.reshape((*x.shape[: a.axis], *indices.shape, *x.shape[a.axis + 1 :]))
 
 
 def _resize_source(a: ops.Resize2d, size: int, output: int, device: torch.device) -> Tensor:
