@@ -10,7 +10,7 @@ attempts is used up. It is deterministic.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 ALIGNMENT = 16
@@ -24,6 +24,8 @@ class Span:
     last: int
     size: int
     start: int = 0
+    tag: int = -1
+    """A number that tells the span from all others, for ``Follows``."""
 
     @property
     def end(self) -> int:
@@ -32,6 +34,11 @@ class Span:
     def meets(self, other: Span) -> bool:
         """Whether both are needed in some step."""
         return self.first <= other.last and other.first <= self.last
+
+
+Follows = Mapping[tuple[int, int], int]
+"""Tags of two spans, a source and a target → bytes. Although both are needed in some step, they may share memory if
+the target starts at least so many bytes before the source."""
 
 
 @dataclass(frozen=True)
@@ -85,32 +92,41 @@ def live_bytes(requests: Sequence[Request], alignment: int = ALIGNMENT) -> list[
             for span in sorted(request.spans, key=lambda span: span.start):
                 if span.first <= step <= span.last:
                     end = align(span.end, alignment)
-                    total[step] += max(0, end - max(covered, span.start))
+                    total[step] += max(0, end - max(covered, span.start // alignment * alignment))
                     covered = max(covered, end)
     return total
 
 
-def pack(requests: Sequence[Request], *, alignment: int = ALIGNMENT, attempts: int | None = None) -> Packing:
+def pack(
+    requests: Sequence[Request],
+    *,
+    alignment: int = ALIGNMENT,
+    attempts: int | None = None,
+    follows: Follows | None = None,
+    enough: int = 0,
+) -> Packing:
     """Place requests in as small an arena as can be found. Offsets are multiples of ``alignment``.
 
     ``attempts``: placements that the local search may try (default: fewer for more requests, about a second).
+    ``follows``: spans that may share memory although their times meet. ``enough``: stop at this size.
     """
     count = len(requests)
     if count == 0:
         return Packing((), 0, 0)
-    bound = max(live_bytes(requests, alignment))
-    search = _Search(requests, alignment)
+    live = max(live_bytes(requests, alignment))
+    bound = max(enough, 0 if follows else live)
+    search = _Search(requests, alignment, follows or {})
     best_order: list[int] = []
     best_total, best_offsets = -1, [0] * count
     for order in _orders(requests):
         total, offsets = search.place(order)
         if best_total < 0 or total < best_total:
             best_total, best_offsets, best_order = total, offsets, order
-        if best_total == bound:
-            return Packing(tuple(best_offsets), best_total, bound)
+        if best_total <= bound:
+            return Packing(tuple(best_offsets), best_total, live)
     budget = min(3000, 20 + 600_000 // (count * count)) if attempts is None else attempts
     best_total, best_offsets = search.improve(best_order, best_total, best_offsets, bound, budget)
-    return Packing(tuple(best_offsets), best_total, bound)
+    return Packing(tuple(best_offsets), best_total, live)
 
 
 def _orders(requests: Sequence[Request]) -> list[list[int]]:
@@ -129,21 +145,16 @@ def _orders(requests: Sequence[Request]) -> list[list[int]]:
 class _Search:
     """Placement by first fit, with the pairwise distances worked out once."""
 
-    def __init__(self, requests: Sequence[Request], alignment: int) -> None:
+    def __init__(self, requests: Sequence[Request], alignment: int, follows: Follows) -> None:
         self.sizes = [align(request.size, alignment) for request in requests]
         self.conflicts: list[list[tuple[int, int, int]]] = [[] for _ in requests]
         """Per request: (other, low, high): its offset may not lie between the other's + low and the other's + high."""
         for a, one in enumerate(requests):
-            for b, two in enumerate(requests):
-                if a == b:
-                    continue
-                found = {
-                    (other.start - align(span.end, alignment), align(other.end, alignment) - span.start)
-                    for span in one.spans
-                    for other in two.spans
-                    if span.meets(other)
-                }
-                self.conflicts[a] += [(b, low, high) for low, high in sorted(found)]
+            for b in range(a + 1, len(requests)):
+                if one.first <= requests[b].last and requests[b].first <= one.last:
+                    for low, high in _forbidden(one, requests[b], alignment, follows):
+                        self.conflicts[a].append((b, low, high))
+                        self.conflicts[b].append((a, -high, -low))
 
     def place(self, order: Sequence[int], limit: int | None = None) -> tuple[int, list[int]]:
         """Total and offsets when placed in this order, each at the lowest offset that is free throughout its life.
@@ -176,7 +187,7 @@ class _Search:
         random_source = random.Random(0)
         current, best_total, best_offsets = list(order), total, offsets
         for _ in range(attempts):
-            if best_total == bound or len(order) < 2:
+            if best_total <= bound or len(order) < 2:
                 break
             trial = list(current)
             top = [i for i in trial if best_offsets[i] + self.sizes[i] == best_total]
@@ -191,6 +202,32 @@ class _Search:
             if found <= best_total:
                 current, best_total, best_offsets = trial, found, placed
         return best_total, best_offsets
+
+
+def _forbidden(one: Request, two: Request, alignment: int, follows: Follows) -> list[tuple[int, int]]:
+    """Open intervals in which the offset of ``one`` less that of ``two`` must not lie. A span takes whole units of
+    the alignment."""
+    found = []
+    for span in one.spans:
+        for other in two.spans:
+            if not span.meets(other):
+                continue
+            low = other.start // alignment * alignment - align(span.end, alignment)
+            high = align(other.end, alignment) - span.start // alignment * alignment
+            if (lag := follows.get((other.tag, span.tag))) is not None:
+                low = max(low, (other.start - span.start - lag) // alignment * alignment)
+            if (lag := follows.get((span.tag, other.tag))) is not None:
+                high = min(high, align(other.start - span.start + lag, alignment))
+            if low < high:
+                found.append((low, high))
+    found.sort()
+    merged: list[tuple[int, int]] = []
+    for low, high in found:
+        if merged and low < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], high))
+        else:
+            merged.append((low, high))
+    return merged
 
 
 def overlaps(requests: Sequence[Request], offsets: Sequence[int]) -> list[tuple[str, str]]:

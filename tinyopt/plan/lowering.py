@@ -13,6 +13,7 @@ from tinyopt.plan.choosing import Option, choose, constants_of
 from tinyopt.plan.costs import FORMULAS, Costs
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.views import find_places
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,10 @@ class Lowered:
     graph: Graph
     calls: tuple[Call, ...]
     storage: Mapping[str, str]
-    """Activation → the tensor whose memory it shares (itself, the source of its reshapes, or the state it becomes)."""
+    """Activation → the tensor whose memory it shares (itself, the source of its views, what it is a piece of, or the
+    state it becomes)."""
+    starts: Mapping[str, int]
+    """Activation → bytes from the start of that memory."""
 
 
 def lower(
@@ -40,25 +44,27 @@ def lower(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
     chooser = _Chooser(board, Objective.parse(objective), pins, costs)
-    calls = chooser.calls(graph, frozenset())
-    complete, copies = _with_copies(graph, calls)
+    places = find_places(graph, pins)
+    calls = chooser.calls(graph, places.views)
+    complete, copies = _with_copies(graph, calls, places.storage)
     if copies:
-        calls = chooser.calls(complete, copies)
-    storage, pending = _merge_states(complete, calls, view_storage(complete, calls))
+        places = find_places(complete, {*pins, *copies})
+        calls = chooser.calls(complete, places.views)
+    storage, pending = _merge_states(complete, calls, places.storage)
     assert not pending, "a state was left without a copy"
-    return Lowered(complete, calls, storage)
+    return Lowered(complete, calls, storage, places.starts)
 
 
 class _Chooser:
     def __init__(self, board: Board, objective: Objective, pins: Mapping[str, str], costs: Costs) -> None:
         self.board, self.objective, self.pins, self.costs = board, objective, pins, costs
 
-    def calls(self, graph: Graph, copies: frozenset[str]) -> tuple[Call, ...]:
-        """The calls of all operators but views. ``copies``: reshapes that must not be views."""
+    def calls(self, graph: Graph, views: frozenset[str]) -> tuple[Call, ...]:
+        """The calls of all operators but ``views``."""
         options: list[list[Option]] = []
         missing: list[Unsupported] = []
         for operator in graph.operators:
-            if operator.name not in copies and operator.name not in self.pins and _is_view(graph, operator):
+            if operator.name in views:
                 continue
             found = self._options(graph, operator)
             if isinstance(found, Unsupported):
@@ -98,21 +104,6 @@ class _Chooser:
             return f"needs a core with {' or '.join(wanted)}"
         types = ", ".join(f"{t.dtype.value}{list(t.shape)}" for t in graph.ins(operator))
         return f"no kernel for {types}"
-
-
-def _is_view(graph: Graph, operator: Operator) -> bool:
-    """A reshape of an activation moves nothing: it is the same memory under another name."""
-    return isinstance(operator.attributes, ops.Reshape) and not graph.ins(operator)[0].is_constant
-
-
-def view_storage(graph: Graph, calls: tuple[Call, ...]) -> dict[str, str]:
-    """Activation → the tensor whose memory it is, looking through the operators that have no call."""
-    called = {call.operator.name for call in calls}
-    storage = {name: name for name in graph.given}
-    for operator in graph.operators:
-        for name in operator.outputs:
-            storage[name] = name if operator.name in called else storage[operator.inputs[0]]
-    return storage
 
 
 def _merge_states(
@@ -159,9 +150,8 @@ def _dead_when_written(
     return True
 
 
-def _with_copies(graph: Graph, calls: tuple[Call, ...]) -> tuple[Graph, frozenset[str]]:
+def _with_copies(graph: Graph, calls: tuple[Call, ...], storage: Mapping[str, str]) -> tuple[Graph, frozenset[str]]:
     """The graph with a copy for each output and state that cannot be written where it belongs; their names."""
-    storage = view_storage(graph, calls)
     slots = {storage[state.read] for state in graph.states}
     copies = _Copies(graph)
     # An output that is a constant has no memory; one that is an old state is overwritten by the new one.
@@ -211,4 +201,4 @@ def kernels_of(calls: tuple[Call, ...]) -> tuple[Kernel, ...]:
     return tuple(dict.fromkeys(call.kernel for call in calls))
 
 
-__all__ = ["Lowered", "constants_of", "kernels_of", "lower", "view_storage"]
+__all__ = ["Lowered", "constants_of", "kernels_of", "lower"]

@@ -31,7 +31,9 @@ class Plan:
     board: Board
     calls: tuple[Call, ...]
     storage: Mapping[str, str]
-    """Activation → the tensor whose memory it shares: reshapes are views, new states may be written in place."""
+    """Activation → the tensor whose memory it shares: views, pieces of joined tensors, new states."""
+    starts: Mapping[str, int]
+    """Activation → bytes from the start of that memory."""
     buffers: tuple[Buffer, ...]
     arena_bytes: int
     lower_bound: int
@@ -40,7 +42,7 @@ class Plan:
 
     @cached_property
     def _offsets(self) -> Mapping[str, int]:
-        return {name: buffer.offset for buffer in self.buffers for name in buffer.tensors}
+        return {name: buffer.offset + self.starts[name] for buffer in self.buffers for name in buffer.tensors}
 
     def offset(self, tensor: str) -> int:
         """Offset in the arena, in bytes, of an activation."""
@@ -55,7 +57,7 @@ class Plan:
     def destroys(self, tensor: str) -> bool:
         """Whether running the model may overwrite this input."""
         mine = next(b for b in self.buffers if tensor in b.tensors)
-        return any(b is not mine and b.last >= mine.last and _share(b, mine) for b in self.buffers)
+        return any(b is not mine and _share(b, mine) for b in self.buffers)
 
     @cached_property
     def constants(self) -> tuple[Constant, ...]:
@@ -153,6 +155,7 @@ def make_plan(
         board,
         lowered.calls,
         lowered.storage,
+        lowered.starts,
         layout.buffers,
         layout.arena_bytes,
         layout.lower_bound,
@@ -202,7 +205,7 @@ def _ram_advice(plan: Plan) -> str:
 
 def _live(plan: Plan) -> list[int]:
     return [
-        sum(buffer.size for buffer in plan.buffers if buffer.first <= step <= buffer.last)
+        sum(span.size for buffer in plan.buffers for span in buffer.spans if span.first <= step <= span.last)
         for step in range(len(plan.calls) + 1)
     ]
 
