@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hil.cycles import CORES, Counts, InferenceCounts, MemoryWindow, plugin_option, read_counts
+from hil.cycles import CORES, Counts, InferenceCounts, plugin_option, read_counts
 from hil.emulators import start_emulator
 from hil.protocol import BlockClient, DeviceInfo, FirmwareFault, RunReply
 from hil.transports import SerialTransport
@@ -44,12 +44,16 @@ class Cost:
     ``instructions``: executed. ``cycles``: of the core; estimated on emulated boards. ``nanoseconds``: by the clock of
     the computer that the firmware runs on as a process. ``traffic``: bytes of data by memory, in the order of the
     board's file, memories that were not touched left out. Instructions that the core fetches are not data.
+    ``wait_cycles``: those of ``cycles`` in which the core waits for slow memories; estimated. ``energy_nj``: cycles by
+    the board's energy per cycle, in nanojoules; estimated, with the error that the board states.
     """
 
     instructions: int | None = None
     cycles: int | None = None
     nanoseconds: int | None = None
     traffic: tuple[Traffic, ...] | None = None
+    wait_cycles: int | None = None
+    energy_nj: float | None = None
 
     @property
     def bytes_read(self) -> int | None:
@@ -81,6 +85,10 @@ class Measurement:
     """Median over the samples; only of the host."""
     traffic: tuple[Traffic, ...] | None
     """Bytes of data by memory, of the first sample; None where the board cannot tell."""
+    wait_cycles: int | None
+    """Of the first sample: those of ``cycles`` that pass waiting for slow memories."""
+    energy_nj: float | None
+    """Of the first sample, in nanojoules; an estimate, see ``Cost``."""
     layers: tuple[Cost, ...]
     stack_bytes: int | None
     """High-water mark of one inference, below the caller of the model."""
@@ -92,7 +100,7 @@ class Measurement:
     @property
     def total(self) -> Cost:
         """One inference as it is shipped."""
-        return Cost(self.instructions, self.cycles, self.nanoseconds, self.traffic)
+        return Cost(self.instructions, self.cycles, self.nanoseconds, self.traffic, self.wait_cycles, self.energy_nj)
 
 
 def measure(
@@ -149,15 +157,18 @@ def measure(
     if exact and unit:
         counted = [_unwrapped(count, exact[0].total.instructions / unit) for count in counted]
     on_clock = unit is None and board.emulator is not None
+    first_cost = _exact_cost(board, exact[0].total) if exact else Cost()
     medians = [_scaled(value, unit) for value in (statistics.median(counted), min(counted), max(counted))]
     return Measurement(
         outputs=tuple(_typed(reply, outputs) for reply in replies),
         instructions=medians[0],
         instructions_min=medians[1],
         instructions_max=medians[2],
-        cycles=exact[0].total.cycles if exact else None,
+        cycles=first_cost.cycles,
         nanoseconds=_nanoseconds(statistics.median(counted), info) if on_clock else None,
-        traffic=_traffic(board, exact[0].total) if exact else None,
+        traffic=first_cost.traffic,
+        wait_cycles=first_cost.wait_cycles,
+        energy_nj=first_cost.energy_nj,
         layers=_layer_costs(board, profile, exact, unit, info if on_clock else None),
         stack_bytes=stack,
         device=info,
@@ -239,7 +250,7 @@ def _with_cycle_model(
     with tempfile.TemporaryDirectory(prefix="tinyopt-cycles-") as folder:
         output = Path(folder) / "counts.jsonl"
         try:
-            option = plugin_option(emulator.program, board.core, output, _windows(board))
+            option = plugin_option(emulator.program, board.core, output, board.memories)
         except ToolError as error:
             return None, (f"no cycle estimate: {error}",)
         with _connected(firmware, board, None, timeout, option) as client:
@@ -276,13 +287,12 @@ def _nanoseconds(count: float, info: DeviceInfo) -> int:
     return round(count * 1e9 / info.counter_hz)
 
 
-def _windows(board: Board) -> tuple[MemoryWindow, ...]:
-    return tuple(MemoryWindow(memory.name, memory.origin, memory.size) for memory in board.memories)
-
-
-def _traffic(board: Board, counts: Counts) -> tuple[Traffic, ...]:
-    parts = (Traffic(m.name, *bytes_) for m, *bytes_ in zip(board.memories, counts.bytes_read, counts.bytes_written))
-    return tuple(part for part in parts if part.bytes_read or part.bytes_written)
+def _exact_cost(board: Board, counts: Counts) -> Cost:
+    """A cost as the cycle model has it."""
+    parts = (Traffic(m.name, *moved) for m, *moved in zip(board.memories, counts.bytes_read, counts.bytes_written))
+    traffic = tuple(part for part in parts if part.bytes_read or part.bytes_written)
+    energy = counts.cycles * board.energy.nj_per_cycle if board.energy else None
+    return Cost(counts.instructions, counts.cycles, None, traffic, counts.wait_cycles, energy)
 
 
 def _layer_costs(
@@ -293,7 +303,7 @@ def _layer_costs(
     clock: DeviceInfo | None,
 ) -> tuple[Cost, ...]:
     if exact and len(exact[1].layers) == len(profile):
-        return tuple(Cost(part.instructions, part.cycles, None, _traffic(board, part)) for part in exact[1].layers)
+        return tuple(_exact_cost(board, part) for part in exact[1].layers)
     return tuple(Cost(_scaled(count, unit), None, _nanoseconds(count, clock) if clock else None) for count in profile)
 
 

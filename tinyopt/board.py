@@ -38,14 +38,53 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Cache(_Model):
+    """A cache in front of a memory. ``size``: bytes; ``ways``: lines of a set (0: any line anywhere). The line that was
+    unused longest is replaced."""
+
+    size: Annotated[int, BeforeValidator(_size), Field(ge=4, le=1 << 20)]
+    ways: int = Field(0, ge=0, le=64)
+
+
 class Memory(_Model):
-    """A contiguous memory. ``origin``: address; ``size``: bytes; ``wait_states``: clock cycles added to a read."""
+    """A contiguous memory, and the timing that the cycle model of emulated boards gives it.
+
+    ``origin``: address; ``size``: bytes; ``wait_states``: clock cycles added to a read that goes to the memory, where
+    one read gives a line of ``line_bytes``. ``prefetch``: fetching a line of instructions starts the read of the next.
+    Caches keep lines: of instructions, of data, or shared by both; reads of data without a cache always go to the
+    memory.
+    """
 
     name: Name
     kind: Literal["flash", "ram"]
     origin: int = Field(ge=0, lt=2**64)
     size: Size
     wait_states: int = Field(0, ge=0, le=64)
+    line_bytes: Literal[4, 8, 16, 32, 64, 128] = 4
+    prefetch: bool = False
+    instruction_cache: Cache | None = None
+    data_cache: Cache | None = None
+    shared_cache: Cache | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Memory:
+        if self.shared_cache and (self.instruction_cache or self.data_cache):
+            raise ValueError("a shared_cache excludes instruction_cache and data_cache")
+        for kept in (self.instruction_cache, self.data_cache, self.shared_cache):
+            if kept and kept.size % (self.line_bytes * max(1, kept.ways)):
+                raise ValueError(
+                    f"{kept.size} bytes of cache are no whole number of sets of {self.line_bytes}-byte lines"
+                )
+        return self
+
+
+class Energy(_Model):
+    """Energy that the board takes per cycle of its core while it computes, in nanojoules, and the error of an estimate
+    made with it, in percent (largest deviation of the published figures it comes from)."""
+
+    nj_per_cycle: float = Field(gt=0, le=1000)
+    error_percent: float = Field(ge=0, le=1000)
+    source: str = Field(min_length=1)
 
 
 class Toolchain(_Model):
@@ -102,6 +141,8 @@ class Board(_Model):
     counter_hz: int | None = Field(None, gt=0)
     """Rate of the port's counter where it is not the core's clock."""
     emulator: Emulator | None = None
+    energy: Energy | None = None
+    """None: no figure is known, and no energy is estimated."""
     source: str = Field(min_length=1)
     """Where these facts are from."""
 

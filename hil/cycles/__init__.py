@@ -20,11 +20,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tinyopt.board import Memory
 from tinyopt.errors import ToolError
 
 _FOLDER = Path(__file__).resolve().parent
-_SOURCES = ("plugin.c", "cost.c", "decode_thumb2.c", "decode_riscv.c")
-_HEADERS = ("cost.h", "decode.h", "qemu_plugin_api.h")
+_SOURCES = ("plugin.c", "cost.c", "memory.c", "decode_thumb2.c", "decode_riscv.c")
+_HEADERS = ("cost.h", "decode.h", "memory.h", "qemu_plugin_api.h")
 
 CORES = {
     "cortex-m0": "m0",
@@ -44,12 +45,13 @@ CORES = {
 class Counts:
     """What a stretch of code took.
 
-    ``instructions`` (exact), ``cycles`` (estimated), and the bytes of data that it read from and wrote to each counted
-    memory (exact; instructions that are fetched are not data).
+    ``instructions`` (exact), ``cycles`` (estimated), how many of these the core waited for slow memories, and the bytes
+    of data that it read from and wrote to each counted memory (exact; instructions that are fetched are not data).
     """
 
     instructions: int
     cycles: int
+    wait_cycles: int = 0
     bytes_read: tuple[int, ...] = ()
     bytes_written: tuple[int, ...] = ()
 
@@ -60,15 +62,6 @@ class InferenceCounts:
 
     total: Counts
     layers: tuple[Counts, ...]
-
-
-@dataclass(frozen=True)
-class MemoryWindow:
-    """An address range whose accesses are counted."""
-
-    name: str
-    start: int
-    size: int
 
 
 def _cache_folder() -> Path:
@@ -127,8 +120,10 @@ def build_plugin(program: str) -> Path:
     return target
 
 
-def plugin_option(program: str, core: str, output: Path, memories: Sequence[MemoryWindow] = ()) -> str:
+def plugin_option(program: str, core: str, output: Path, memories: Sequence[Memory] = ()) -> str:
     """The value of QEMU's ``-plugin`` option that writes one line per inference to ``output``.
+
+    ``memories``: those whose accesses are counted, at most 8, with the timing they have.
 
     Raises:
         ToolError: when the core has no model, or the plugin cannot be built.
@@ -136,8 +131,19 @@ def plugin_option(program: str, core: str, output: Path, memories: Sequence[Memo
     if core not in CORES:
         raise ToolError(f"there is no cycle model for the core '{core}'; known: {', '.join(sorted(CORES))}")
     parts = [str(build_plugin(program)), f"core={CORES[core]}", f"out={output}"]
-    parts += [f"memory={window.start:#x}:{window.size:#x}" for window in memories]
+    parts += [f"memory={_memory_option(memory)}" for memory in memories]
     return ",".join(parts)
+
+
+def _memory_option(memory: Memory) -> str:
+    """A memory in the form that ``parse_memory`` of memory.h reads."""
+    option = f"{memory.origin:#x}:{memory.size:#x}"
+    if not memory.wait_states:
+        return option
+    fields: list[int] = [memory.wait_states, memory.line_bytes, memory.prefetch, memory.shared_cache is not None]
+    for kept in (memory.shared_cache or memory.instruction_cache, memory.data_cache):
+        fields += [kept.size // memory.line_bytes, kept.ways] if kept else [0, 0]
+    return ":".join([option, *(str(int(field)) for field in fields)])
 
 
 def read_counts(output: Path) -> list[InferenceCounts]:
@@ -152,5 +158,5 @@ def read_counts(output: Path) -> list[InferenceCounts]:
 
 
 def _counts(item: Sequence[Any]) -> Counts:
-    instructions, cycles, read, written = item
-    return Counts(instructions, cycles, tuple(read), tuple(written))
+    instructions, cycles, waited, read, written = item
+    return Counts(instructions, cycles, waited, tuple(read), tuple(written))

@@ -10,16 +10,18 @@
  * From a layer's end to the next layer's begin nothing is counted: that is the profiling code. Marks cost nothing. One
  * JSON line per inference goes to the output file:
  *
- *   {"total":C,"layers":[C,...]}   C: [instructions,cycles,[bytes read per memory...],[bytes written per memory...]]
+ *   {"total":C,"layers":[C,...]}
+ *   C: [instructions,cycles,of these waiting for memories,[bytes read per memory...],[bytes written per memory...]]
  *
- * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE (up to 8; counts the bytes that loads and stores move
- * from and to each; fetches of instructions are not counted).
+ * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE:… (see memory.h; up to 8; counts the bytes that loads
+ * and stores move from and to each, and the cycles that its wait states take; fetches of instructions are not data).
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cost.h"
+#include "memory.h"
 #include "qemu_plugin_api.h"
 
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
@@ -36,31 +38,39 @@ typedef struct {
 /* What a stretch of the program took; bytes are those of data. */
 typedef struct {
   counts run;
+  uint64_t waited; /* cycles, besides those of run */
   uint64_t read[MAX_MEMORIES], written[MAX_MEMORIES];
 } totals;
+
+/* A line of a slow memory that a block fetches, how many cycles of the block lie before, and how many the core waited
+ * for it when the block ran last. */
+typedef struct {
+  uint64_t line, cycle, waited;
+} fetch;
 
 /* A translated block: what it costs, and what its last instruction costs when it leaves straight-line code. */
 typedef struct {
   uint64_t start, end;
   counts total;
   unsigned refill, entry; /* entry: extra cycles when a branch lands here */
+  memory *code;           /* that it lies in; NULL where fetches take no wait states */
+  fetch *fetches;
+  size_t fetch_count;
 } block;
 
 /* A mark inside a block: the part of the block's cost that lies behind it was charged already, and is taken back. */
 typedef struct {
   int16_t mark;
   counts behind;
+  const block *in;
+  size_t fetches; /* of the block that lie before */
 } marker;
-
-typedef struct {
-  uint64_t start, size;
-} memory_window;
 
 static const core_model *core;
 static FILE *output;
 static totals now;
 static const block *previous;
-static memory_window memories[MAX_MEMORIES];
+static memory memories[MAX_MEMORIES];
 static unsigned memory_count;
 
 static bool in_run;
@@ -76,6 +86,7 @@ static counts minus(counts a, counts b) {
 static void add_stretch(totals *sum, const totals *from, const totals *to) {
   sum->run.instructions += to->run.instructions - from->run.instructions;
   sum->run.cycles += to->run.cycles - from->run.cycles;
+  sum->waited += to->waited - from->waited;
   for (unsigned i = 0; i < memory_count; i++) {
     sum->read[i] += to->read[i] - from->read[i];
     sum->written[i] += to->written[i] - from->written[i];
@@ -91,7 +102,8 @@ static void write_list(const uint64_t *values) {
 }
 
 static void write_totals(const totals *t) {
-  fprintf(output, "[%llu,%llu,", (unsigned long long)t->run.instructions, (unsigned long long)t->run.cycles);
+  fprintf(output, "[%llu,%llu,%llu,", (unsigned long long)t->run.instructions,
+          (unsigned long long)(t->run.cycles + t->waited), (unsigned long long)t->waited);
   write_list(t->read);
   fputc(',', output);
   write_list(t->written);
@@ -116,6 +128,9 @@ static void on_mark(unsigned int vcpu, void *userdata) {
   const marker *m = userdata;
   totals here = now;
   here.run = minus(now.run, m->behind);
+  for (size_t i = m->fetches; i < m->in->fetch_count; i++) {
+    here.waited -= m->in->fetches[i].waited;
+  }
   (void)vcpu;
   switch (m->mark) {
   case MARK_RUN_BEGIN:
@@ -150,11 +165,22 @@ static void on_mark(unsigned int vcpu, void *userdata) {
   }
 }
 
+static void fetch_lines(const block *b) {
+  for (size_t i = 0; i < b->fetch_count; i++) {
+    fetch *f = &b->fetches[i];
+    f->waited = fetch_wait(b->code, f->line, now.run.cycles + now.waited + f->cycle);
+    now.waited += f->waited;
+  }
+}
+
 static void on_block(unsigned int vcpu, void *userdata) {
   const block *b = userdata;
   (void)vcpu;
   if (previous && b->start != previous->end) {
     now.run.cycles += previous->refill + b->entry;
+  }
+  if (b->fetch_count) {
+    fetch_lines(b);
   }
   now.run.instructions += b->total.instructions;
   now.run.cycles += b->total.cycles;
@@ -164,10 +190,17 @@ static void on_block(unsigned int vcpu, void *userdata) {
 static void on_memory(unsigned int vcpu, qemu_plugin_meminfo_t info, uint64_t address, void *userdata) {
   (void)vcpu;
   (void)userdata;
+  uint64_t size = (uint64_t)1 << qemu_plugin_mem_size_shift(info);
   for (unsigned i = 0; i < memory_count; i++) {
-    if (address - memories[i].start < memories[i].size) {
-      uint64_t *bytes = qemu_plugin_mem_is_store(info) ? now.written : now.read;
-      bytes[i] += (uint64_t)1 << qemu_plugin_mem_size_shift(info);
+    if (contains(&memories[i], address)) {
+      if (qemu_plugin_mem_is_store(info)) {
+        now.written[i] += size;
+      } else {
+        now.read[i] += size;
+        if (memories[i].wait_states) {
+          now.waited += read_wait(&memories[i], address, size);
+        }
+      }
       return;
     }
   }
@@ -192,6 +225,25 @@ static void *allocate(size_t size) {
   return memory;
 }
 
+static memory *slow_memory_at(uint64_t address) {
+  for (unsigned i = 0; i < memory_count; i++) {
+    if (contains(&memories[i], address)) {
+      return memories[i].wait_states ? &memories[i] : NULL;
+    }
+  }
+  return NULL;
+}
+
+/* Notes the lines that an instruction adds to those its block has fetched. */
+static void add_fetches(block *b, uint64_t address, unsigned size) {
+  uint64_t line = address / b->code->line_bytes, last = (address + size - 1) / b->code->line_bytes;
+  for (; line <= last; line++) {
+    if (b->fetch_count == 0 || b->fetches[b->fetch_count - 1].line < line) {
+      b->fetches[b->fetch_count++] = (fetch){line, b->total.cycles, 0};
+    }
+  }
+}
+
 static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   size_t count = qemu_plugin_tb_n_insns(tb);
   block *b = allocate(sizeof *b);
@@ -201,6 +253,10 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   instruction i = {0};
   (void)id;
   b->start = b->end = qemu_plugin_tb_vaddr(tb);
+  b->code = slow_memory_at(b->start);
+  if (b->code) {
+    b->fetches = allocate(2 * count * sizeof *b->fetches);
+  }
   for (size_t k = 0; k < count; k++) {
     struct qemu_plugin_insn *insn = qemu_plugin_tb_get_insn(tb, k);
     uint8_t bytes[4];
@@ -214,10 +270,15 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
       b->entry = core->unaligned_target;
     }
     b->end += i.size;
+    if (b->code) {
+      add_fetches(b, b->end - i.size, i.size);
+    }
     if (i.mark >= MARK_RUN_BEGIN && i.mark <= MARK_LAYER_END) {
       marker *m = allocate(sizeof *m);
       m->mark = i.mark;
       m->behind = b->total; /* what lies before; turned round below, when the block's total is known */
+      m->in = b;
+      m->fetches = b->fetch_count;
       marks[mark_count++] = m;
       qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, QEMU_PLUGIN_CB_NO_REGS, m);
       continue;
@@ -242,20 +303,6 @@ static void on_exit(qemu_plugin_id_t id, void *userdata) {
   fclose(output);
 }
 
-static bool add_memory(const char *text) {
-  char *rest;
-  if (memory_count == MAX_MEMORIES) {
-    return false;
-  }
-  memory_window *w = &memories[memory_count++];
-  w->start = strtoull(text, &rest, 0);
-  if (*rest != ':') {
-    return false;
-  }
-  w->size = strtoull(rest + 1, &rest, 0);
-  return *rest == '\0' && w->size > 0;
-}
-
 int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv) {
   (void)info;
   for (int k = 0; k < argc; k++) {
@@ -267,7 +314,7 @@ int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, 
       output = fopen(argv[k] + 4, "w");
       good = output != NULL;
     } else if (strncmp(argv[k], "memory=", 7) == 0) {
-      good = add_memory(argv[k] + 7);
+      good = memory_count < MAX_MEMORIES && parse_memory(argv[k] + 7, &memories[memory_count++]);
     }
     if (!good) {
       fprintf(stderr, "tinyopt cycle model: cannot use the argument '%s'\n", argv[k]);

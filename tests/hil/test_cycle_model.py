@@ -6,10 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hil.cycles import Counts, InferenceCounts, MemoryWindow, plugin_option, read_counts
+from hil.cycles import Counts, InferenceCounts, plugin_option, read_counts
+from tinyopt.board import Memory
 
 needs_arm = pytest.mark.skipif(
     not (shutil.which("qemu-system-arm") and shutil.which("arm-none-eabi-gcc")),
@@ -32,7 +34,7 @@ start:
     mov r8, r0
     mov r9, r0
     {setup}
-    .balign 4
+    .balign 32
     {begin}
 {body}
     {end}
@@ -70,7 +72,7 @@ def count_arm(
     body: str,
     core: str = "cortex-m4",
     machine: str = "mps2-an386",
-    memories: Sequence[MemoryWindow] = (),
+    memories: Sequence[Memory] = (),
 ) -> InferenceCounts:
     is_secure = machine == "mps3-an547"
     ram, text, vectors = (0x30000000, 0x10000100, 0x10000000) if is_secure else (0x20000000, 0x100, 0)
@@ -133,7 +135,9 @@ def test_layers_add_up_and_profiling_code_between_them_is_not_counted(tmp_path: 
     assert result.total.instructions == 17
 
 
-MEMORIES = (MemoryWindow("flash", 0, 0x100000), MemoryWindow("ram", 0x20000000, 0x100000))
+FLASH = Memory(name="flash", kind="flash", origin=0, size=0x100000)
+RAM = Memory(name="ram", kind="ram", origin=0x20000000, size=0x100000)
+MEMORIES = (FLASH, RAM)
 
 
 @needs_arm
@@ -155,7 +159,7 @@ def test_bytes_of_data_are_counted_by_memory(tmp_path: Path) -> None:
 
 @needs_arm
 def test_bytes_of_vectors_are_counted(tmp_path: Path) -> None:
-    memories = (MemoryWindow("ram", 0x30000000, 0x100000),)
+    memories = (Memory(name="ram", kind="ram", origin=0x30000000, size=0x100000),)
     body = "    mov r4, r8\n    vldrb.u8 q0, [r4]\n    vldrb.s32 q1, [r4]\n    vstrw.32 q0, [r8, #16]\n"
     total = count_arm(tmp_path, body, "cortex-m55", "mps3-an547", memories).total
     assert (total.bytes_read, total.bytes_written) == ((16 + 4,), (16,))
@@ -169,6 +173,70 @@ def test_layers_and_totals_count_the_same_bytes(tmp_path: Path) -> None:
     result = count_arm(tmp_path, body, memories=MEMORIES)
     assert [(layer.bytes_read[1], layer.bytes_written[1]) for layer in result.layers] == [(12, 2), (0, 4)]
     assert (result.total.bytes_read, result.total.bytes_written) == ((0, 12), (0, 6))
+
+
+def slow(**fields: Any) -> tuple[Memory, Memory]:
+    return (Memory(name="flash", kind="flash", origin=0, size=0x100000, wait_states=5, **fields), RAM)
+
+
+# The mark that begins lies on a 32-byte boundary: 4 bytes of the first line, which is fetched before it.
+STRAIGHT = "    adds r0, r0, #1\n" * 16
+# Three lines of 8 bytes, the first of them with the mark; runs ten times.
+LOOP = "    movs r1, #10\n2:" + "    adds r0, r0, #1\n" * 5 + "    subs r1, r1, #1\n    bne 2b\n"
+# Three lines of code of 8 bytes; reads three such lines of data.
+READS = "    movs r0, #0\n" + "".join(f"    ldr r1, [r0, #{at}]\n" for at in (0, 4, 8, 0, 16, 8, 0))
+ONE_LINE, TWO_LINES, BIG = ({"size": size} for size in (8, 16, 1024))
+
+WAITS: dict[str, tuple[str, dict[str, Any], int]] = {
+    "each 8-byte line of straight code waits": (STRAIGHT, {"line_bytes": 8}, 5 * 4),
+    "lines of 16 bytes are half as many": (STRAIGHT, {"line_bytes": 16}, 5 * 2),
+    "lines are words where the board does not say": (STRAIGHT, {}, 5 * 9),
+    "prefetch hides the cycles that the line before it takes": (
+        STRAIGHT,
+        {"line_bytes": 8, "prefetch": True},
+        # Two instructions of the first line, then four a line, hide as many of six cycles.
+        (6 - 2) + 3 * (6 - 4),
+    ),
+    "a loop of three lines fetches them each time": (LOOP, {"line_bytes": 8}, 5 * (2 + 9 * 3)),
+    "an instruction cache fetches them once": (LOOP, {"line_bytes": 8, "instruction_cache": BIG}, 5 * 2),
+    "a cache of two lines forgets a loop of three": (
+        LOOP,
+        {"line_bytes": 8, "instruction_cache": TWO_LINES},
+        5 * (2 + 9 * 3),
+    ),
+    "every read of data waits where nothing caches": (READS, {"line_bytes": 32, "instruction_cache": BIG}, 5 * 7),
+    "a data cache of one line": (
+        READS,
+        {"line_bytes": 8, "instruction_cache": BIG, "data_cache": ONE_LINE},
+        5 * (2 + 6),
+    ),
+    "two lines keep the one that was used last": (
+        READS,
+        {"line_bytes": 8, "instruction_cache": BIG, "data_cache": TWO_LINES},
+        5 * (2 + 5),
+    ),
+    "a direct-mapped cache of two lines keeps one of each set": (
+        READS,
+        {"line_bytes": 8, "instruction_cache": BIG, "data_cache": {"size": 16, "ways": 1}},
+        5 * (2 + 4),
+    ),
+    "a large cache reads a line once": (READS, {"line_bytes": 8, "shared_cache": BIG}, 5 * (2 + 3)),
+}
+
+
+@needs_arm
+def test_without_wait_states_nothing_waits(tmp_path: Path) -> None:
+    assert count_arm(tmp_path, STRAIGHT, memories=MEMORIES).total.wait_cycles == 0
+
+
+@needs_arm
+@pytest.mark.parametrize("name", WAITS)
+def test_hand_counted_waits_for_slow_flash(tmp_path: Path, name: str) -> None:
+    body, fields, waits = WAITS[name]
+    total = count_arm(tmp_path, body, memories=slow(**fields)).total
+    fast = count_arm(tmp_path, body, memories=MEMORIES).total
+    assert total.wait_cycles == waits
+    assert total.cycles == fast.cycles + waits
 
 
 @needs_arm
