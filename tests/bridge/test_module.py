@@ -303,15 +303,40 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         module(torch.zeros(1, 6, 6, 3), torch.zeros(1))
 
 
-def test_streaming_networks_are_refused() -> None:
+def streaming() -> Graph:
     b = GraphBuilder("streaming")
     x = b.input("x", (1, 4), DType.FLOAT32)
-    memory = b.state("memory", np.zeros((1, 4), np.float32))
-    y = b.add(ops.Binary(ops.BinaryKind.ADD), [x, memory])
+    memory = b.state("memory", np.full((1, 4), 0.5, np.float32))
+    mixed = b.add(ops.FullyConnected(), [memory, b.constant("w", floats(4, 4, seed=5) / 4)])
+    y = b.add(ops.Binary(ops.BinaryKind.ADD), [x, mixed], output="y")
     b.assign("memory", y)
     b.output(y)
-    with pytest.raises(ModelError, match="keeps state 'memory' between inferences"):
-        to_torch(b.build())
+    return b.build()
+
+
+def test_a_streaming_network_starts_every_sample_from_its_initial_state() -> None:
+    graph = streaming()
+    x = floats(3, 4)
+    expected = np.concatenate([Executor(graph)({"x": sample[None]})["y"] for sample in x])
+    np.testing.assert_allclose(outputs(to_torch(graph), {"x": x})["y"], expected, rtol=1e-5)
+
+
+def test_a_streaming_network_is_trained_on_sequences() -> None:
+    graph = streaming()
+    module = to_torch(graph)
+    x = floats(2, 5, 4)
+    y = module.sequence(torch.from_numpy(x))
+    assert isinstance(y, torch.Tensor) and y.shape == (2, 5, 4)
+    for sample, result in zip(x, y.detach().numpy()):
+        executor = Executor(graph)
+        for step, expected in zip(sample, result):
+            np.testing.assert_allclose(executor({"x": step[None]})["y"][0], expected, rtol=1e-4, atol=1e-6)
+    y[:, -1].sum().backward()
+    gradient = module.constant("w").grad
+    assert gradient is not None and (gradient != 0).all()
+    assert to_graph(module).states == graph.states
+    with pytest.raises(DataError, match="as many steps"):
+        module.sequence(torch.zeros(3))
 
 
 def test_values_that_are_no_numbers_do_not_come_back() -> None:

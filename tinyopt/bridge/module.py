@@ -18,7 +18,7 @@ from tinyopt.bridge.functional import FUNCTIONS, for_batch
 from tinyopt.bridge.hooks import ActivationHooks
 from tinyopt.bridge.names import attribute_names
 from tinyopt.errors import DataError, GraphError, ModelError
-from tinyopt.graph import Array, DType, Graph, Operator, ops
+from tinyopt.graph import DType, Graph, Operator, ops
 from tinyopt.graph.ops import Attributes, BinaryKind
 
 _TRAINED: dict[type[Attributes], frozenset[int]] = {
@@ -43,7 +43,7 @@ def to_torch(graph: Graph) -> GraphModule:
     """The float graph as a module to train; ``to_graph`` is the way back.
 
     Raises:
-        ModelError: when the graph is quantized (see ``dequantize_graph``) or has states.
+        ModelError: when the graph is quantized (see ``dequantize_graph``).
     """
     return GraphModule(graph)
 
@@ -78,7 +78,8 @@ class GraphModule(nn.Module):
 
     ``forward`` takes one tensor per input of the graph, in its order and layout (NHWC), with any number of samples
     along axis 0 in place of the graph's one, and returns the output (a tuple when there are several). The results are
-    the float executor's. Graphs whose operators work along axis 0 are run sample by sample.
+    the float executor's. Graphs whose operators work along axis 0 are run sample by sample. States hold their initial
+    values at the start of every sample; ``sequence`` carries them over steps, for streaming networks.
 
     What layers multiply with or add is a parameter: weights, biases, scales of normalisations, slopes, embedding
     tables, constant operands of additions and multiplications with more than one element. All other float constants
@@ -113,7 +114,14 @@ class GraphModule(nn.Module):
                 self.weights.register_parameter(attribute, nn.Parameter(value))
             else:
                 self.weights.register_buffer(attribute, value)
-        self.stackable = batch_problem(graph) is None
+        self.states = _Constants()
+        self._state_attributes = attribute_names(state.read for state in graph.states)
+        for state in graph.states:
+            initial = torch.from_numpy(np.array(state.initial))
+            self.states.register_buffer(self._state_attributes[state.read], initial)
+        self._obstacle = batch_problem(
+            replace(graph, states=(), inputs=tuple(graph.inputs) + tuple(s.read for s in graph.states))
+        )
         self._varying = _varying(graph)
         self._attributes_for: dict[int, list[Attributes]] = {}
         self._last_use = _last_uses(graph)
@@ -151,6 +159,11 @@ class GraphModule(nn.Module):
 
     # ---- running ----
 
+    @property
+    def stackable(self) -> bool:
+        """Whether samples run together; else one after the other."""
+        return self._obstacle is None
+
     def forward(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Outputs for stacked samples: one tensor [batch, …] per input of the graph in, one per output out.
 
@@ -173,6 +186,32 @@ class GraphModule(nn.Module):
         for name in wanted:
             self.graph.tensor(name)
         return self._run((inputs,) if isinstance(inputs, Tensor) else tuple(inputs), wanted)
+
+    def sequence(self, *inputs: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """A streaming network over a sequence, unrolled: gradients flow through the states (backpropagation through
+        time). Inputs [batch, steps, …], outputs [batch, steps, …]; … is the graph's shape without its batch axis.
+
+        Raises:
+            DataError: when a shape does not fit, or inputs differ in their number of steps.
+            ModelError: when the graph's operators work along the batch axis.
+        """
+        steps = {x.shape[1] if x.ndim > 1 else 0 for x in inputs}
+        if len(steps) != 1 or 0 in steps:
+            raise DataError(
+                f"the inputs of a sequence are [batch, steps, …] of as many steps, got {sorted(steps)} steps"
+            )
+        if self._obstacle is not None:
+            raise ModelError(f"'{self.graph.name}' cannot run sequences: {self._obstacle}")
+        wanted = tuple(dict.fromkeys([*self.graph.outputs, *(state.write for state in self.graph.states)]))
+        states: dict[str, Tensor] | None = None
+        rows: list[dict[str, Tensor]] = []
+        for step in range(steps.pop()):
+            now = tuple(x[:, step] for x in inputs)
+            values = self._pass(now, wanted, self._batch(now), states)
+            states = {state.read: values[state.write] for state in self.graph.states}
+            rows.append(values)
+        outputs = tuple(torch.stack([row[name] for row in rows], 1) for name in self.graph.outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def logits(self, *inputs: Tensor) -> Tensor:
         """The first output [batch, classes] before a softmax at the end of the graph, as cross-entropy wants it."""
@@ -200,9 +239,7 @@ class GraphModule(nn.Module):
         if batch == 1 or self.stackable:
             return self._pass(inputs, wanted, batch)
         if self.training and any(isinstance(o.attributes, ops.BatchNorm) for o in self.graph.operators):
-            raise ModelError(
-                f"'{self.graph.name}' cannot be trained in batches with its batch norms: {batch_problem(self.graph)}"
-            )
+            raise ModelError(f"'{self.graph.name}' cannot be trained in batches with its batch norms: {self._obstacle}")
         parts = [self._pass(tuple(x[i : i + 1] for x in inputs), wanted, 1) for i in range(batch)]
         return {name: torch.cat([part[name].reshape(part[name].shape or (1,)) for part in parts]) for name in wanted}
 
@@ -222,11 +259,22 @@ class GraphModule(nn.Module):
             raise DataError(f"the inputs of '{self.graph.name}' hold different numbers of samples: {sorted(sizes)}")
         return int(sizes.pop()) if sizes else 1
 
-    def _pass(self, inputs: tuple[Tensor, ...], wanted: tuple[str, ...], batch: int) -> dict[str, Tensor]:
-        """One pass over the operators that ``wanted`` depends on."""
+    def _initial(self, batch: int) -> dict[str, Tensor]:
+        """State tensor → its value before the first step, for a batch."""
+        values: dict[str, Tensor] = {name: getattr(self.states, a) for name, a in self._state_attributes.items()}
+        if batch == 1:
+            return values
+        return {name: value.expand(batch, *value.shape[1:]) for name, value in values.items()}
+
+    def _pass(
+        self, inputs: tuple[Tensor, ...], wanted: tuple[str, ...], batch: int, states: dict[str, Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """One pass over the operators that ``wanted`` depends on; ``states``: state tensor → value (initial)."""
         hooks = self.activation_hooks
         constants: dict[str, Tensor] = {}
         values: dict[str, Tensor] = {n: hooks(n, x) for n, x in zip(self.graph.inputs, inputs)}
+        given = self._initial(batch) if states is None else states
+        values.update({name: hooks(name, x) for name, x in given.items()})
 
         def value(name: str) -> Tensor:
             if name in values:
@@ -296,11 +344,6 @@ class GraphModule(nn.Module):
 
 
 def _check(graph: Graph) -> None:
-    if graph.states:
-        raise ModelError(
-            f"'{graph.name}' keeps state '{graph.states[0].name}' between inferences and cannot be trained on single "
-            "samples; train the network unrolled over a sequence, and import that"
-        )
     for operator in graph.operators:
         if isinstance(operator.attributes, (ops.Quantize, ops.Dequantize)):
             raise ModelError(
@@ -361,11 +404,3 @@ def _last_uses(graph: Graph) -> list[list[str]]:
     for name, index in last.items():
         result[index].append(name)
     return result
-
-
-def numpy_outputs(module: GraphModule, inputs: Mapping[str, Array]) -> dict[str, Array]:
-    """The outputs of a module for arrays [samples, …] by input name, without gradients."""
-    with torch.no_grad():
-        values = [torch.from_numpy(np.ascontiguousarray(inputs[name])) for name in module.graph.inputs]
-        results = module.features(values, module.graph.outputs)
-    return {name: value.numpy() for name, value in results.items()}
