@@ -80,3 +80,9 @@ class MismatchError(TinyoptError):
     """The device finished but its outputs differ from the reference."""
 
     exit_code = 2
+
+
+class TrainingError(TinyoptError):
+    """Training diverged, or a checkpoint cannot be used."""
+
+    exit_code = 9
