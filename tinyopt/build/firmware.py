@@ -17,6 +17,8 @@ from tinyopt.build.toolchain import Compiler, find_compiler, run_tool
 from tinyopt.errors import BoardError, ToolError
 from tinyopt.generate import Project, Source
 
+OPTIMISE = "-O2"
+"""The compiler's optimisation option where none is asked for."""
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Werror")
 _SECTIONS = ("-ffunction-sections", "-fdata-sections")
 
@@ -62,7 +64,7 @@ class Firmware:
 def build(
     project: Project,
     *,
-    optimise: str = "-O2",
+    optimise: str = OPTIMISE,
     jobs: int = 0,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Firmware:

@@ -1,0 +1,291 @@
+"""``tune``: measure every kernel that could compute an operator of a model, on the board, inside the model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tinyopt.board import Board
+from tinyopt.data import Samples, load_samples
+from tinyopt.errors import BoardError, DeviceError, MismatchError
+from tinyopt.execute import Executor
+from tinyopt.graph import Array, Graph
+from tinyopt.names import short_name
+from tinyopt.plan import Plan, make_plan
+from tinyopt.plan.choosing import constants_of
+from tinyopt.plan.costs import signature
+from tinyopt.plan.objective import Objective
+from tinyopt.report import compare
+from tinyopt.tune.context import context_of, kernel_digest
+from tinyopt.tune.costs import tuned_costs, usable_entries
+from tinyopt.tune.rounds import rounds, split, targets
+from tinyopt.tune.sizes import code_bytes
+from tinyopt.tune.table import Entry, TuningTable, Unit, load_table, save_table
+
+if TYPE_CHECKING:
+    from hil import Measurement
+    from tinyopt.build import Firmware
+
+Step = Callable[[int, int], None]
+Measure = Callable[["Firmware", Samples], "Measurement"]
+"""Runs samples through a firmware on the board (for hardware: after flashing it)."""
+
+CLOCK_REPEATS = 5
+"""Runs of which the least is taken where the board counts by a clock that others disturb."""
+
+
+@dataclass(frozen=True)
+class OperatorTuning:
+    """An operator before and after tuning: its kernels, and what they take in the table's unit."""
+
+    name: str
+    kernel_before: str
+    kernel_after: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """``before`` and ``after``: an inference with the plan of the formulas and with that of the table, in ``unit``."""
+
+    table: Path
+    unit: Unit
+    measured: int
+    reused: int
+    builds: int
+    before: float
+    after: float
+    operators: tuple[OperatorTuning, ...]
+    notes: tuple[str, ...]
+
+
+def emulated(board: Board) -> Measure:
+    """Measuring on the emulator that the board file names."""
+
+    def run(firmware: Firmware, samples: Samples) -> Measurement:
+        from hil import measure
+
+        return measure(firmware, board, list(samples))
+
+    return run
+
+
+def tune(
+    graph: Graph,
+    board: Board,
+    path: Path,
+    *,
+    objective: str | Objective = "latency",
+    resume: bool = False,
+    seed: int = 0,
+    measure: Measure | None = None,
+    on_progress: Step | None = None,
+) -> TuningResult:
+    """Measure the kernels of a model and store them in the table at ``path``; then plan from it and measure that.
+
+    ``graph``: as it is planned, that is, optimised. Every round builds the measuring firmware of the whole model with
+    one kernel for every operator, so that each is measured where it will work. The table is saved after every round;
+    with ``resume`` what it holds already is not measured again. ``seed``: of the random sample that is run.
+    ``measure``: how a firmware is run; the default is the board's emulator.
+
+    Raises:
+        MismatchError: a kernel computes other outputs than the reference; it is not stored.
+        DataError: the table is not usable, or cannot be written.
+        TinyoptError: whatever else stands in the way: the planner, the compiler, the board.
+    """
+    goal = Objective.parse(objective)
+    table = load_table(path) if path.is_file() else TuningTable()
+    base = make_plan(graph, board, objective=goal)
+    items = targets(base)
+    known = _known(table, board) if resume else frozenset()
+    bench = _Bench(graph, board, goal, path, table, measure or emulated(board), load_samples(f"random:{seed}:1", graph))
+    wanted = rounds(items, known)
+    pairs = {(item.signature, kernel) for item in items for kernel in item.kernels}
+    steps = len(wanted) + 2
+    report = on_progress or (lambda done, total: None)
+    report(0, steps)
+    before = bench.run(base, pairs - known)
+    report(1, steps)
+    pinned = {name: item.chosen for item in items if len(item.kernels) > 1 for name in item.operators}
+    for index, pins in enumerate(wanted):
+        # The base plan measured the kernels that it uses: rounds that would only repeat that are not built.
+        if any((item.signature, pins.get(n, item.chosen)) not in bench.seen for item in items for n in item.operators):
+            bench.round(pinned, pins, pairs - known)
+        report(index + 2, steps)
+    tuned = tuned_costs(load_table(path), board, path)
+    plan = make_plan(graph, board, objective=goal, costs=tuned.costs)
+    after = before if _kernels(plan) == _kernels(base) else bench.run(plan, frozenset())
+    report(steps, steps)
+    counts = {(e.operator, e.kernel): e.count for e in usable_entries(load_table(path), board)[1]}
+    return TuningResult(
+        path,
+        bench.unit or "cycles",
+        len(bench.seen - known),
+        len(known & pairs),
+        bench.builds,
+        before,
+        after,
+        _operators(base, plan, counts),
+        tuple(bench.notes),
+    )
+
+
+def _known(table: TuningTable, board: Board) -> frozenset[tuple[str, str]]:
+    return frozenset((entry.operator, entry.kernel) for entry in usable_entries(table, board)[1])
+
+
+def _kernels(plan: Plan) -> list[tuple[str, str]]:
+    return [(call.operator.name, call.kernel.name) for call in plan.calls]
+
+
+def _operators(base: Plan, plan: Plan, counts: Mapping[tuple[str, str], float]) -> tuple[OperatorTuning, ...]:
+    old = {call.operator.name: call.kernel.name for call in base.calls}
+    rows = []
+    for call in plan.calls:
+        key = signature(plan.graph, call.operator)
+        name = call.operator.name
+        before = old.get(name, call.kernel.name)
+        rows.append(
+            OperatorTuning(
+                name, before, call.kernel.name, counts.get((key, before)), counts.get((key, call.kernel.name))
+            )
+        )
+    return tuple(rows)
+
+
+class _Bench:
+    """Builds plans, runs them, and puts what was measured into the table."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        board: Board,
+        objective: Objective,
+        path: Path,
+        table: TuningTable,
+        measure: Measure,
+        samples: Samples,
+    ) -> None:
+        self.graph, self.board, self.objective = graph, board, objective
+        self.path, self.table, self.measure, self.samples = path, table, measure, samples
+        self.reference = _reference(graph, samples)
+        self.seen: set[tuple[str, str]] = set()
+        self.unit: Unit | None = None
+        self.builds = 0
+        self.notes: list[str] = []
+
+    def round(self, pinned: Mapping[str, str], pins: Mapping[str, str], wanted: Iterable[tuple[str, str]]) -> None:
+        """Measure with these kernels; where the model does not fit the board with all of them, with a part at a time.
+
+        A part at a time is also how a kernel that computes wrong outputs is found.
+        """
+        try:
+            plan = make_plan(self.graph, self.board, objective=self.objective, pins={**pinned, **pins})
+            self.run(plan, wanted)
+        except (BoardError, MismatchError) as error:
+            if len(pins) > 1:
+                for half in split(pins):
+                    self.round(pinned, half, wanted)
+                if not isinstance(error, MismatchError):
+                    return
+                raise
+            ((name, kernel),) = pins.items() or (("", ""),)
+            if isinstance(error, MismatchError):
+                raise MismatchError(
+                    f"the kernel '{kernel}' computes wrong outputs on '{short_name(name)}' ({self.board.name}): "
+                    f"{error}. Please report it; until then keep it out of your plans: it was not stored"
+                ) from None
+            reason = str(error).splitlines()[-1].strip()
+            self.notes.append(f"'{kernel}' was not measured on '{short_name(name)}': {reason}")
+
+    def run(self, plan: Plan, wanted: Iterable[tuple[str, str]]) -> float:
+        """Build and run a plan, store what it says about ``wanted`` pairs, and return the whole inference."""
+        from tinyopt.build import build
+        from tinyopt.generate import generate
+
+        with tempfile.TemporaryDirectory(prefix="tinyopt-tune-") as folder:
+            firmware = build(generate(plan, Path(folder) / "project", harness=True))
+            measurement = self.measure(firmware, self.samples)
+            self.builds += 1
+            unit, counts, total = _counts(measurement, len(plan.calls))
+            if unit == "nanoseconds":
+                for _ in range(CLOCK_REPEATS - 1):
+                    _, again, once = _counts(self.measure(firmware, self.samples), len(plan.calls))
+                    counts, total = [min(pair) for pair in zip(counts, again)], min(total, once)
+            sizes = code_bytes(plan, firmware)
+        self._check(plan, measurement)
+        self.unit = unit
+        self._store(plan, counts, sizes, firmware.compiler, unit, frozenset(wanted))
+        return total
+
+    def _check(self, plan: Plan, measurement: Measurement) -> None:
+        typed = [
+            [
+                array.view(plan.graph.tensors[n].dtype.numpy).reshape(plan.graph.tensors[n].shape)
+                for n, array in zip(plan.graph.outputs, sample)
+            ]
+            for sample in measurement.outputs
+        ]
+        result = compare(self.graph, typed, self.reference)
+        if result.mismatches:
+            raise MismatchError(str(result.first_mismatch))
+
+    def _store(
+        self,
+        plan: Plan,
+        counts: Sequence[float],
+        sizes: Mapping[str, int],
+        compiler: str,
+        unit: Unit,
+        wanted: frozenset[tuple[str, str]],
+    ) -> None:
+        grouped: dict[tuple[str, str], list[int]] = {}
+        for index, call in enumerate(plan.calls):
+            key = (signature(plan.graph, call.operator), call.kernel.name)
+            if key in wanted and key not in self.seen:
+                grouped.setdefault(key, []).append(index)
+        entries = []
+        for (operator, kernel), indices in grouped.items():
+            call = plan.calls[indices[0]]
+            count = sum(counts[index] for index in indices) / len(indices)
+            entries.append(
+                Entry(
+                    operator=operator,
+                    kernel=kernel,
+                    source=kernel_digest(call.kernel),
+                    context=0,
+                    count=max(count, 1.0),
+                    predicted=call.kernel.cost(plan.graph, call.operator),
+                    code_bytes=sizes[kernel],
+                    constant_bytes=sum(constant.nbytes for constant in constants_of(call.parameters)),
+                    scratch_bytes=call.scratch,
+                )
+            )
+        self.seen.update(grouped)
+        if entries:
+            # Another run may have added to the file in the meantime.
+            self.table = load_table(self.path) if self.path.is_file() else self.table
+            self.table = self.table.with_entries(context_of(self.board, compiler, unit), entries)
+            save_table(self.table, self.path)
+
+
+def _counts(measurement: Measurement, calls: int) -> tuple[Unit, list[float], float]:
+    """Unit, what every layer took, and what the whole inference took: cycles, else instructions, else nanoseconds."""
+    if len(measurement.layers) != calls:
+        raise DeviceError(f"the board reported {len(measurement.layers)} layers of {calls}")
+    units: tuple[Unit, ...] = ("cycles", "instructions", "nanoseconds")
+    for unit in units:
+        values = [getattr(layer, unit) for layer in measurement.layers]
+        total = getattr(measurement, unit)
+        if total is not None and all(value is not None for value in values):
+            return unit, [float(value) for value in values], float(total)
+    raise DeviceError("the board counts neither cycles nor instructions nor time: there is nothing to tune by")
+
+
+def _reference(graph: Graph, samples: Samples) -> list[list[Array]]:
+    values = [Executor(graph)(sample) for sample in samples]
+    return [[sample[name] for name in graph.outputs] for sample in values]
