@@ -125,6 +125,10 @@ def run_on_board(
         ram_total_bytes=firmware.ram_bytes,
         compiler=firmware.compiler,
         seconds=round(time.monotonic() - started, 3),
+        nanoseconds=measurement.nanoseconds,
+        bytes_read=measurement.total.bytes_read,
+        bytes_written=measurement.total.bytes_written,
+        energy_nj=measurement.energy_nj,
         layers=_layers(plan, measurement),
         notes=(*(line for line in graph.metadata.get("notes", "").splitlines() if line), *measurement.notes),
     )
@@ -145,6 +149,10 @@ def _layers(plan: Plan, measurement: Measurement) -> tuple[LayerReport, ...]:
                 instructions=counts.instructions if counts else None,
                 cycles=counts.cycles if counts else None,
                 predicted_cycles=round(call.predicted_cycles, 1),
+                nanoseconds=counts.nanoseconds if counts else None,
+                bytes_read=counts.bytes_read if counts else None,
+                bytes_written=counts.bytes_written if counts else None,
+                energy_nj=counts.energy_nj if counts else None,
             )
         )
     return tuple(rows)

@@ -172,6 +172,10 @@ def run(
         Optional[Path],  # noqa: UP045
         typer.Option("--project", help="Keep the generated project in this folder."),
     ] = None,
+    layers: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--layers", help="Write what every layer takes to this CSV file."),
+    ] = None,
     calibration: CalibrationOption = None,
     optimise: OptimiseOption = True,
     objective: Annotated[
@@ -193,6 +197,7 @@ def run(
         limit=limit,
         outputs=outputs,
         project=project,
+        layers=layers,
         calibration=calibration,
         optimise=optimise,
         objective=objective,

@@ -221,13 +221,14 @@ def run_model(
     limit: int,
     outputs: Path | None,
     project: Path | None,
+    layers: Path | None,
     calibration: str | None,
     optimise: bool,
     objective: str,
     input_layout: str,
 ) -> None:
     from tinyopt.pipeline import Progress, run_on_board
-    from tinyopt.report import render
+    from tinyopt.report import render, write_csv
 
     board = load_board(board_name)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
@@ -245,6 +246,8 @@ def run_model(
         )
     if outputs is not None:
         _write_outputs(outputs, result.outputs)
+    if layers is not None:
+        write_csv(result.report.layers, layers)
     if json_output:
         print_json(result.report.to_json())
     else:

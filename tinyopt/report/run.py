@@ -8,23 +8,8 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.table import Table
 
-from tinyopt.names import short_name
 from tinyopt.report.compare import Comparison
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """One operator on the device. Counts are per inference; None where the board cannot tell."""
-
-    name: str
-    operator: str
-    kernel: str
-    macs: int
-    weights_bytes: int
-    instructions: int | None = None
-    cycles: int | None = None
-    predicted_cycles: float | None = None
-    """What the planner expected, before anything ran."""
+from tinyopt.report.layers import LayerReport, LayerTable, count, layer_facts
 
 
 @dataclass(frozen=True)
@@ -53,21 +38,21 @@ class RunReport:
     ram_total_bytes: int
     compiler: str
     seconds: float
+    nanoseconds: int | None = None
+    bytes_read: int | None = None
+    bytes_written: int | None = None
+    energy_nj: float | None = None
     layers: tuple[LayerReport, ...] = ()
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
-        return asdict(self)
+        return {**asdict(self), "layers": layer_facts(self.layers)}
 
 
 def per_class(comparison: Comparison) -> tuple[dict[str, int], ...]:
     """The per-class accuracy as plain data."""
     return tuple(asdict(item) for item in comparison.per_class)
-
-
-def _count(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
 
 
 def summary_rows(report: RunReport) -> list[tuple[str, str]]:
@@ -82,12 +67,13 @@ def summary_rows(report: RunReport) -> list[tuple[str, str]]:
     ]
     if report.top1 is not None:
         rows.append(("top-1 accuracy", f"{report.top1:.2%}"))
-    cycles = _count(report.cycles) + (
+    cycles = count(report.cycles) + (
         " (estimated)" if report.cycles is not None and report.cycles_are_estimated else ""
     )
     rows += [
-        ("instructions per inference", _count(report.instructions)),
+        ("instructions per inference", count(report.instructions)),
         ("cycles per inference", cycles),
+        *_optional_rows(report),
         ("MACs per inference", f"{report.macs:,}"),
         ("flash, code and tables", f"{report.code_bytes:,} bytes"),
         ("flash, weights", f"{report.weights_bytes:,} bytes"),
@@ -95,6 +81,18 @@ def summary_rows(report: RunReport) -> list[tuple[str, str]]:
         ("RAM, stack high-water mark", "–" if report.stack_bytes is None else f"{report.stack_bytes:,} bytes"),
         ("whole firmware, flash / RAM", f"{report.flash_total_bytes:,} / {report.ram_total_bytes:,} bytes"),
     ]
+    return rows
+
+
+def _optional_rows(report: RunReport) -> list[tuple[str, str]]:
+    """What only some boards can tell."""
+    rows = []
+    if report.nanoseconds is not None:
+        rows.append(("time per inference", f"{report.nanoseconds / 1000:,.1f} microseconds"))
+    if report.bytes_read is not None and report.bytes_written is not None:
+        rows.append(("data read / written", f"{report.bytes_read:,} / {report.bytes_written:,} bytes"))
+    if report.energy_nj is not None:
+        rows.append(("energy per inference", f"{report.energy_nj / 1000:,.1f} microjoules (estimated)"))
     return rows
 
 
@@ -117,37 +115,6 @@ def render(report: RunReport, *, layers: bool = True) -> RenderableType:
             table.add_row(str(item["label"]), f"{item['total']:,}", f"{item['correct']:,}", f"{share:.1%}")
         parts.append(table)
     if layers and report.layers:
-        parts.append(layer_table(report))
+        parts.append(LayerTable(report.layers))
     parts += [f"[yellow]note[/yellow]: {note}" for note in report.notes]
     return Group(*parts)
-
-
-def layer_table(report: RunReport) -> Table:
-    """Per layer: kernel, MACs, weights, instructions, share of the total."""
-    table = Table(title="per layer", title_justify="left")
-    columns = (
-        ("layer", False),
-        ("operator", False),
-        ("kernel", False),
-        ("MACs", True),
-        ("weights", True),
-        ("instructions", True),
-        ("cycles", True),
-        ("share", True),
-    )
-    for column, right in columns:
-        table.add_column(column, justify="right" if right else "left", no_wrap=True)
-    counted = [layer.cycles if report.cycles is not None else layer.instructions for layer in report.layers]
-    total = sum(value or 0 for value in counted)
-    for layer, value in zip(report.layers, counted):
-        table.add_row(
-            short_name(layer.name, 28),
-            layer.operator,
-            layer.kernel,
-            f"{layer.macs:,}" if layer.macs else "",
-            f"{layer.weights_bytes:,}" if layer.weights_bytes else "",
-            _count(layer.instructions),
-            _count(layer.cycles),
-            f"{value / total:.1%}" if value and total else "",
-        )
-    return table
