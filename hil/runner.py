@@ -150,26 +150,30 @@ def measure(
                 on_progress(index + 1, len(data))
     exact: tuple[InferenceCounts, InferenceCounts] | None = None
     notes: tuple[str, ...] = ()
-    if cycles:
+    emulated = board.emulator is not None and port is None
+    if cycles and emulated:
         exact, notes = _with_cycle_model(firmware, board, data[0], first, timeout)
-    unit = _instruction_unit(board, info)
+    unit = _instruction_unit(board, info, emulated)
     counted = [reply.count for reply in replies]
     if exact and unit:
         counted = [_unwrapped(count, exact[0].total.instructions / unit) for count in counted]
-    on_clock = unit is None and board.emulator is not None
-    first_cost = _exact_cost(board, exact[0].total) if exact else Cost()
-    medians = [_scaled(value, unit) for value in (statistics.median(counted), min(counted), max(counted))]
+    median = statistics.median(counted)
+    cost = _exact_cost(board, exact[0].total) if exact else _counted_cost(median, board, info, unit, emulated)
     return Measurement(
         outputs=tuple(_typed(reply, outputs) for reply in replies),
-        instructions=medians[0],
-        instructions_min=medians[1],
-        instructions_max=medians[2],
-        cycles=first_cost.cycles,
-        nanoseconds=_nanoseconds(statistics.median(counted), info) if on_clock else None,
-        traffic=first_cost.traffic,
-        wait_cycles=first_cost.wait_cycles,
-        energy_nj=first_cost.energy_nj,
-        layers=_layer_costs(board, profile, exact, unit, info if on_clock else None),
+        instructions=_scaled(median, unit),
+        instructions_min=_scaled(min(counted), unit),
+        instructions_max=_scaled(max(counted), unit),
+        cycles=cost.cycles,
+        nanoseconds=cost.nanoseconds,
+        traffic=cost.traffic,
+        wait_cycles=cost.wait_cycles,
+        energy_nj=cost.energy_nj,
+        layers=(
+            tuple(_exact_cost(board, part) for part in exact[1].layers)
+            if exact and len(exact[1].layers) == len(profile)
+            else tuple(_counted_cost(count, board, info, unit, emulated) for count in profile)
+        ),
         stack_bytes=stack,
         device=info,
         seconds=time.monotonic() - started,
@@ -263,11 +267,11 @@ def _with_cycle_model(
     return (counts[0], counts[1]), ()
 
 
-def _instruction_unit(board: Board, info: DeviceInfo) -> float | None:
+def _instruction_unit(board: Board, info: DeviceInfo, emulated: bool = True) -> float | None:
     """Instructions per step of the device's counter; None where it does not count them."""
     if info.counts_instructions:
         return 1.0
-    if board.emulator is None or board.emulator.program == "host":
+    if board.emulator is None or not emulated or board.emulator.program == "host":
         return None
     # The emulator's clock goes on by a fixed time per instruction, and the device counts a clock.
     return 1e9 / (info.counter_hz * 2.0**board.emulator.icount_shift)
@@ -283,10 +287,6 @@ def _scaled(count: float, unit: float | None) -> int | None:
     return None if unit is None else round(count * unit)
 
 
-def _nanoseconds(count: float, info: DeviceInfo) -> int:
-    return round(count * 1e9 / info.counter_hz)
-
-
 def _exact_cost(board: Board, counts: Counts) -> Cost:
     """A cost as the cycle model has it."""
     parts = (Traffic(m.name, *moved) for m, *moved in zip(board.memories, counts.bytes_read, counts.bytes_written))
@@ -295,16 +295,14 @@ def _exact_cost(board: Board, counts: Counts) -> Cost:
     return Cost(counts.instructions, counts.cycles, None, traffic, counts.wait_cycles, energy)
 
 
-def _layer_costs(
-    board: Board,
-    profile: Sequence[int],
-    exact: tuple[InferenceCounts, InferenceCounts] | None,
-    unit: float | None,
-    clock: DeviceInfo | None,
-) -> tuple[Cost, ...]:
-    if exact and len(exact[1].layers) == len(profile):
-        return tuple(_exact_cost(board, part) for part in exact[1].layers)
-    return tuple(Cost(_scaled(count, unit), None, _nanoseconds(count, clock) if clock else None) for count in profile)
+def _counted_cost(count: float, board: Board, info: DeviceInfo, unit: float | None, emulated: bool) -> Cost:
+    """What ``count`` steps of the device's counter are: instructions, or time; on hardware whose counter runs with the
+    core, cycles too."""
+    if unit is not None:
+        return Cost(_scaled(count, unit))
+    cycles = round(count) if not emulated and info.counter_hz == board.clock_hz else None
+    energy = cycles * board.energy.nj_per_cycle if cycles is not None and board.energy else None
+    return Cost(cycles=cycles, nanoseconds=round(count * 1e9 / info.counter_hz), energy_nj=energy)
 
 
 def _typed(reply: RunReply, outputs: Sequence[OutputType] | None) -> tuple[Array, ...]:

@@ -1,14 +1,21 @@
-"""Arithmetic of the measuring run."""
+"""What the measuring run makes of the counters of boards."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.protocol import DeviceInfo
-from hil.runner import _instruction_unit, _unwrapped
-from tinyopt.board import load_board
+from hil.runner import _instruction_unit, _unwrapped, measure
+from tests.support.fake_device import MemoryTransport, Pretend
+from tinyopt.board import Energy, load_board
+from tinyopt.build import Firmware
 
 
 @given(st.integers(0, 1 << 36), st.integers(-1000, 1000))
@@ -36,3 +43,19 @@ def test_steps_of_a_clock_are_instructions_where_the_emulator_says_how_long_one_
 
 def test_a_counter_of_instructions_is_taken_as_it_is() -> None:
     assert _instruction_unit(load_board("rv32_virt"), info(1_000_000_000, True)) == 1.0
+
+
+@pytest.mark.parametrize(("clock", "cycles", "energy"), [(25_000_000, 1000, 277.0), (50_000_000, None, None)])
+def test_hardware_whose_counter_runs_with_the_core_gives_cycles_of_inferences_and_layers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: int, cycles: int | None, energy: float | None
+) -> None:
+    monkeypatch.setattr("hil.runner.SerialTransport", lambda port: MemoryTransport(Pretend()))
+    figure = Energy(nj_per_cycle=0.277, error_percent=5, source="a test")
+    board = load_board("mps2_an386").model_copy(update={"emulator": None, "clock_hz": clock, "energy": figure})
+    firmware = cast(Firmware, SimpleNamespace(elf=tmp_path / "firmware.elf"))
+    sample = [np.zeros(3, np.int8), np.zeros(2, np.int8)]
+    seen = measure(firmware, board, [sample], port="pretended", timeout=1)
+    assert (seen.cycles, seen.energy_nj, seen.nanoseconds) == (cycles, energy, 40_000)
+    assert seen.instructions is None and seen.traffic is None
+    assert [layer.cycles for layer in seen.layers] == ([600, 300] if cycles else [None, None])
+    assert [layer.nanoseconds for layer in seen.layers] == [24_000, 12_000]
