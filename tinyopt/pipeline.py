@@ -19,6 +19,8 @@ from tinyopt.execute import Executor
 from tinyopt.graph import Array, Graph, graph_macs, operator_macs, operator_parameter_bytes
 from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
+from tinyopt.plan.costs import FORMULAS, Costs
+from tinyopt.plan.objective import Objective
 from tinyopt.report import LayerReport, RunReport, compare, per_class
 
 if TYPE_CHECKING:
@@ -63,9 +65,16 @@ def reference_outputs(graph: Graph, samples: Samples, *, on_progress: Step = _ig
     return results
 
 
-def plan_for(graph: Graph, board: Board, *, optimise: bool = True, objective: str = "latency") -> Plan:
-    """The graph, optimised exactly, lowered for a board."""
-    return make_plan(optimise_graph(graph) if optimise else graph, board, objective=objective)
+def plan_for(
+    graph: Graph,
+    board: Board,
+    *,
+    optimise: bool = True,
+    objective: str | Objective = "latency",
+    costs: Costs = FORMULAS,
+) -> Plan:
+    """The graph, optimised exactly, lowered for a board. ``costs``: formulas, or what ``tinyopt.tune`` measured."""
+    return make_plan(optimise_graph(graph) if optimise else graph, board, objective=objective, costs=costs)
 
 
 def run_on_board(
@@ -74,7 +83,8 @@ def run_on_board(
     samples: Samples,
     *,
     optimise: bool = True,
-    objective: str = "latency",
+    objective: str | Objective = "latency",
+    costs: Costs = FORMULAS,
     project: Path | None = None,
     model_name: str = "",
     steps: Progress | None = None,
@@ -94,7 +104,7 @@ def run_on_board(
 
     steps = steps or Progress()
     started = time.monotonic()
-    plan = plan_for(graph, board, optimise=optimise, objective=objective)
+    plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs)
     with ExitStack() as stack:
         folder = project or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinyopt-"))) / "project"
         firmware = build(generate(plan, folder, harness=True))
@@ -130,7 +140,11 @@ def run_on_board(
         bytes_written=measurement.total.bytes_written,
         energy_nj=measurement.energy_nj,
         layers=_layers(plan, measurement),
-        notes=(*(line for line in graph.metadata.get("notes", "").splitlines() if line), *measurement.notes),
+        notes=(
+            *(line for line in graph.metadata.get("notes", "").splitlines() if line),
+            *((f"kernels chosen by the measurements of {costs.source}",) if costs.source else ()),
+            *measurement.notes,
+        ),
     )
     return RunResult(report, plan, firmware, measurement, measurement.outputs, reference)
 

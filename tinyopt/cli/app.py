@@ -52,6 +52,18 @@ LayoutOption = Annotated[
     ),
 ]
 OptimiseOption = Annotated[bool, typer.Option("--optimise/--no-optimise", help="Exact graph optimisation.")]
+ObjectiveOption = Annotated[
+    str,
+    typer.Option(
+        "--objective", help="What to optimise for: latency, ram, flash or energy, or a mix: latency=1,flash=0.5."
+    ),
+]
+TuningOption = Annotated[
+    str,
+    typer.Option(
+        "--tuning", help="Measurements to plan from: auto (what `tinyopt tune` left for the board), none, or a table."
+    ),
+]
 NameOption = Annotated[str, typer.Option("--name", help="Prefix of the generated C names and files.")]
 
 
@@ -129,9 +141,8 @@ def compile_(
     project: Annotated[str, typer.Option("--project", help="Kind of project: cmake, platformio or library.")] = "cmake",
     calibration: CalibrationOption = None,
     name: NameOption = "model",
-    objective: Annotated[
-        str, typer.Option("--objective", help="What to optimise for: latency, ram or flash.")
-    ] = "latency",
+    objective: ObjectiveOption = "latency",
+    tuning: TuningOption = "auto",
     force: Annotated[
         bool, typer.Option("--force", help="Replace the output folder even if tinyopt did not make it.")
     ] = False,
@@ -150,6 +161,7 @@ def compile_(
         calibration=calibration,
         name=name,
         objective=objective,
+        tuning=tuning,
         force=force,
         optimise=optimise,
         input_layout=input_layout,
@@ -178,9 +190,8 @@ def run(
     ] = None,
     calibration: CalibrationOption = None,
     optimise: OptimiseOption = True,
-    objective: Annotated[
-        str, typer.Option("--objective", help="What to optimise for: latency, ram or flash.")
-    ] = "latency",
+    objective: ObjectiveOption = "latency",
+    tuning: TuningOption = "auto",
     input_layout: LayoutOption = "nchw",
 ) -> None:
     """Build the measuring firmware, run data through the board, compare every output, and report.
@@ -201,7 +212,51 @@ def run(
         calibration=calibration,
         optimise=optimise,
         objective=objective,
+        tuning=tuning,
         input_layout=input_layout,
+    )
+
+
+@app.command()
+def tune(
+    model: ModelArgument,
+    board: BoardOption,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="The table; else beside the board file, or in the user's data folder."),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep what the table holds and measure the rest.")] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the random sample that is run.")] = 0,
+    calibration: CalibrationOption = None,
+    objective: ObjectiveOption = "latency",
+    port: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--port", help="Serial port of a board that is plugged in."),
+    ] = None,
+    flash: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--flash", help="Command that writes a firmware to the plugged-in board; {elf} is its file."),
+    ] = None,
+    optimise: OptimiseOption = True,
+    input_layout: LayoutOption = "nchw",
+    json_output: JsonOption = False,
+) -> None:
+    """Measure on the board every kernel that could compute a layer; `compile` and `run` then plan from the results."""
+    from tinyopt.cli.tune import tune_model
+
+    tune_model(
+        model,
+        board,
+        output=output,
+        calibration=calibration,
+        objective=objective,
+        resume=resume,
+        seed=seed,
+        port=port,
+        flash=flash,
+        optimise=optimise,
+        input_layout=input_layout,
+        json_output=json_output,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyopt.board import load_board
 from tinyopt.cli.console import console, print_json, progress, show_notes
+from tinyopt.cli.tune import planning_costs
 from tinyopt.errors import DataError, MismatchError, ModelError, TinyoptError
 from tinyopt.graph import (
     DType,
@@ -174,8 +175,16 @@ def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound": plan.lower_bound,
         "weights_bytes": plan.weights_bytes,
+        "objective": plan.objective,
+        "predicted_cycles": round(plan.cycles),
+        "tuning": plan.costs.source or None,
         "layers": [
-            {"name": call.operator.name, "operator": call.operator.kind, "kernel": call.kernel.name}
+            {
+                "name": call.operator.name,
+                "operator": call.operator.kind,
+                "kernel": call.kernel.name,
+                "predicted_cycles": round(call.predicted_cycles, 1),
+            }
             for call in plan.calls
         ],
     }
@@ -190,6 +199,7 @@ def compile_model(
     calibration: str | None,
     name: str,
     objective: str,
+    tuning: str,
     force: bool,
     optimise: bool,
     input_layout: str,
@@ -199,9 +209,10 @@ def compile_model(
     from tinyopt.pipeline import plan_for
 
     board = load_board(board_name)
+    costs = planning_costs(tuning, board_name, board)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     with progress(f"planning for {board.title}"):
-        plan = plan_for(graph, board, optimise=optimise, objective=objective)
+        plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs)
     with progress(f"writing the {project} project"):
         generate(plan, output, name=name, project=project, force=force)
     if json_output:
@@ -225,12 +236,14 @@ def run_model(
     calibration: str | None,
     optimise: bool,
     objective: str,
+    tuning: str,
     input_layout: str,
 ) -> None:
     from tinyopt.pipeline import Progress, run_on_board
     from tinyopt.report import render, write_csv
 
     board = load_board(board_name)
+    costs = planning_costs(tuning, board_name, board)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     samples = _samples(data, graph, limit)
     with progress(f"reference executor, {len(samples)} samples") as one, progress(f"{board.title}") as two:
@@ -240,6 +253,7 @@ def run_model(
             samples,
             optimise=optimise,
             objective=objective,
+            costs=costs,
             project=project,
             model_name=path.stem,
             steps=Progress(reference=one, device=two),

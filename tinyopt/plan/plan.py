@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import constants_of, kernels_of, lower
 from tinyopt.plan.objective import Objective
+
+if TYPE_CHECKING:
+    from tinyopt.plan.cmsis_nn import Backend
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +43,10 @@ class Plan:
     lower_bound: int
     """No arena for these calls in this order is smaller than this."""
     objective: str = "latency"
+    costs: Costs = FORMULAS
+    """What the predictions are from: formulas, or measurements."""
+    backend: Backend | None = None
+    """Kernels that were considered beside those of the catalogue."""
 
     @cached_property
     def _offsets(self) -> Mapping[str, int]:
@@ -133,6 +141,7 @@ def make_plan(
     objective: str | Objective = "latency",
     pins: Mapping[str, str] | None = None,
     costs: Costs = FORMULAS,
+    backend: Backend | None = None,
     in_place: bool = True,
     redzone: int = 0,
 ) -> Plan:
@@ -140,14 +149,15 @@ def make_plan(
 
     ``objective``: what decides between kernels: ``latency``, ``ram``, ``flash``, ``energy`` or a mix, see
     ``Objective``. ``pins``: operator name → kernel name, to overrule the choice. ``costs``: formulas, or what was
-    measured on the board. ``in_place`` and ``redzone`` are for tests, see ``lay_out``.
+    measured on the board. ``backend``: kernels of a library beside those of the catalogue. ``in_place`` and
+    ``redzone`` are for tests, see ``lay_out``.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
         BoardError: when the arena does not fit the board's RAM, or the constants its flash.
         TinyoptError: when a pin does not fit or the objective is unknown.
     """
-    lowered = lower(graph, board, objective, pins or {}, costs)
+    lowered = lower(graph, board, objective, pins or {}, costs, backend)
     layout = lay_out(lowered, in_place=in_place, redzone=redzone)
     plan = Plan(
         graph,
@@ -160,6 +170,8 @@ def make_plan(
         layout.arena_bytes,
         layout.lower_bound,
         str(Objective.parse(objective)),
+        costs,
+        backend,
     )
     _check_fit(plan)
     return plan

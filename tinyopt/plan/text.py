@@ -46,12 +46,27 @@ def call_table(plan: Plan) -> str:
 def _totals(plan: Plan) -> list[str]:
     above = plan.arena_bytes - plan.lower_bound
     verdict = "which no plan of these calls can beat" if above == 0 else f"{above:,} above the lower bound"
+    origin = f"measured: {plan.costs.source}" if plan.costs.source else "rough estimate of the kernel catalogue"
     return [
+        *backend_note(plan),
         f"arena    {plan.arena_bytes:>10,} bytes, {verdict}",
         f"weights  {plan.weights_bytes:>10,} bytes of flash",
         f"tables   {plan.tables_bytes:>10,} bytes of flash",
-        f"cycles   {plan.cycles:>10,.0f} (rough estimate of the kernel catalogue)",
+        f"cycles   {plan.cycles:>10,.0f} ({origin})",
     ]
+
+
+def backend_note(plan: Plan) -> list[str]:
+    """Which layers a library computes, and which not; nothing where none was named."""
+    if plan.backend is None:
+        return []
+    native = [call for call in plan.calls if call.kernel.library is None]
+    note = f"{len(plan.calls) - len(native)} of {len(plan.calls)} layers by {plan.backend.title}"
+    if native:
+        note += "; tinyopt's own kernels: " + ", ".join(
+            f"{short_name(call.operator.name, 24)} ({call.kernel.name})" for call in native
+        )
+    return [note]
 
 
 def memory_map(plan: Plan) -> str:

@@ -27,8 +27,8 @@ def kernel_digest(kernel: Kernel) -> str:
 
 
 def board_digest(board: Board) -> str:
-    """Digest of everything a board file says, but for its title and the source of its facts."""
-    text = repr(sorted(board.model_dump(mode="json", exclude={"title", "source", "features"}).items()))
+    """Digest of everything in a board file that can change a count."""
+    text = repr(sorted(board.model_dump(mode="json", exclude={"title", "source", "energy", "features"}).items()))
     features = ",".join(sorted(board.features))
     return hashlib.sha256(f"{text} {features}".encode()).hexdigest()[:_DIGITS]
 
