@@ -82,7 +82,7 @@ def build(
     objects = _compile_all(project, compiler, folder, optimise, jobs or os.cpu_count() or 1, on_progress)
     elf, map_file = folder / f"{project.name}.elf", folder / f"{project.name}.map"
     _link(project, compiler, list(objects.values()), elf, map_file)
-    model = [objects[s] for s in project.sources if s.role in ("model", "weights", "kernel")]
+    model = [objects[s] for s in project.sources if s.role in ("model", "weights", "kernel", "vendor")]
     weights = [objects[s] for s in project.sources if s.role == "weights"]
     code_bytes, weights_bytes = _model_sizes(project, compiler, model, weights, map_file)
     return Firmware(
@@ -105,15 +105,18 @@ def _compile_all(
     jobs: int,
     on_progress: Callable[[int, int], None] | None,
 ) -> dict[Source, Path]:
-    flags = [*compiler.flags, "-std=c99", optimise, *WARNINGS, *_SECTIONS, "-fcallgraph-info=su"]
+    flags = [*compiler.flags, "-std=c99", optimise, *_SECTIONS, "-fcallgraph-info=su"]
     flags += [f"-I{project.directory / include}" for include in project.include_dirs]
+    for include in project.system_include_dirs:
+        flags += ["-isystem", str(project.directory / include)]
     flags += [f"-D{define}" for define in project.defines]
     objects = {source: folder / "objects" / Path(source.path).with_suffix(".o") for source in project.sources}
 
     def compile_one(item: tuple[Source, Path]) -> None:
         source, target = item
         target.parent.mkdir(parents=True, exist_ok=True)
-        command = [compiler.path, *flags, "-c", str(project.directory / source.path), "-o", str(target)]
+        warnings = ("-w",) if source.role == "vendor" else WARNINGS
+        command = [compiler.path, *flags, *warnings, "-c", str(project.directory / source.path), "-o", str(target)]
         _check(run_tool(command), compiler, f"compile {source.path}")
 
     with ThreadPoolExecutor(max_workers=jobs) as pool:

@@ -33,6 +33,7 @@ from tinyopt.resources import resource
 
 WARNINGS = ("-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Werror")
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+_ADDRESSES = "-fsanitize=address"
 REDZONE = 32
 """Bytes between buffers that a plan for ``HostBatch`` should have: ``make_plan(..., redzone=REDZONE)``."""
 
@@ -115,6 +116,8 @@ class HostBatch:
         source, kernels = self._folder / "src", self._folder / "kernels"
         source.mkdir()
         objects: dict[str, Path] = {}
+        vendor: dict[str, Path] = {}
+        system: set[str] = set()
         models = []
         for index, plan in enumerate(self.plans):
             model = describe(plan, f"m{index}")
@@ -125,12 +128,14 @@ class HostBatch:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(file.content)
             objects.update({s.path: self._folder / s.path for s in library.sources if s.role == "kernel"})
+            vendor.update({s.path: self._folder / s.path for s in library.sources if s.role == "vendor"})
+            system.update(library.system_include_dirs)
             models.append(
                 {
                     "name": model.name,
                     "prefix": model.prefix,
                     "layers": len(model.layers),
-                    "sources": [Path(s.path).name for s in library.sources if s.role != "kernel"],
+                    "sources": [Path(s.path).name for s in library.sources if s.role in ("model", "weights")],
                     "buffers": [(b.offset, b.size) for b in plan.buffers],
                 }
             )
@@ -143,7 +148,8 @@ class HostBatch:
         main = source / "batch.c"
         main.write_text(environment.get_template("host_batch.c.j2").render(models=models), encoding="utf-8")
         includes = [f"-I{folder}" for folder in sorted({kernels / "common", *(p.parent for p in objects.values())})]
-        built = _kernel_objects(objects, includes, flags)
+        includes += _system(self._folder, sorted(system))
+        built = _kernel_objects(objects, includes, flags) + _vendor_objects(vendor, includes, (optimise, _ADDRESSES))
         # The model files are data and calls: optimising them costs time and finds nothing.
         batch = self._folder / "batch.o"
         _compiler_run(
@@ -233,19 +239,34 @@ def _model_objects(plan: Plan, folder: Path, flags: tuple[str, ...]) -> list[str
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(file.content)
     includes = [f"-I{folder / name}" for name in library.include_dirs]
+    includes += _system(folder, library.system_include_dirs)
     kernels = {s.path: folder / s.path for s in library.sources if s.role == "kernel"}
+    vendor = {s.path: folder / s.path for s in library.sources if s.role == "vendor"}
     objects = [str(path) for path in _kernel_objects(kernels, includes, flags)]
+    objects += [str(path) for path in _vendor_objects(vendor, includes, tuple(f for f in flags if f not in WARNINGS))]
     for source in library.sources:
-        if source.role != "kernel":
+        if source.role in ("model", "weights"):
             target = folder / f"{Path(source.path).stem}.o"
             _compiler_run([*flags, *includes, "-c", str(folder / source.path), "-o", str(target)])
             objects.append(str(target))
     return objects
 
 
+def _system(folder: Path, include_dirs: Sequence[str]) -> list[str]:
+    return [flag for name in include_dirs for flag in ("-isystem", str(folder / name))]
+
+
+def _vendor_objects(sources: Mapping[str, Path], includes: Sequence[str], flags: tuple[str, ...]) -> list[Path]:
+    """Objects of a library's sources, whose warnings and undefined behaviour are its makers'."""
+    return _kernel_objects(sources, includes, ("-std=c99", "-w", *flags))
+
+
 def _kernel_objects(sources: Mapping[str, Path], includes: Sequence[str], flags: tuple[str, ...]) -> list[Path]:
     """Objects of kernel sources (path in the project → file), compiled once per process and set of flags."""
-    keys = {name: hashlib.sha256("\0".join((name, *flags)).encode()).hexdigest() for name in sources}
+    keys = {
+        name: hashlib.sha256("\0".join((name, *flags, _digest(path))).encode()).hexdigest()
+        for name, path in sources.items()
+    }
     targets = {name: _cache_folder() / f"{key}.o" for name, key in keys.items()}
 
     def compile_one(name: str) -> None:
@@ -257,6 +278,10 @@ def _kernel_objects(sources: Mapping[str, Path], includes: Sequence[str], flags:
     with ThreadPoolExecutor(_JOBS) as pool:
         list(pool.map(compile_one, missing))
     return [targets[name] for name in sources]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @cache

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tinyopt import __version__
 from tinyopt.errors import TinyoptError
 from tinyopt.generate.folder import File, write_folder
-from tinyopt.generate.kernels import kernel_files
+from tinyopt.generate.kernels import VENDOR, kernel_files, library_files, library_include_dirs
 from tinyopt.generate.project import Project, Source
 from tinyopt.generate.sources import Sources, describe
 from tinyopt.plan import Plan
@@ -83,6 +83,7 @@ def generate(
         tuple(parts.include_dirs),
         tuple(parts.defines),
         parts.linker_script,
+        tuple(library.system_include_dirs),
     )
 
 
@@ -95,6 +96,7 @@ class Parts:
     include_dirs: list[str]
     defines: tuple[str, ...] = ()
     linker_script: str | None = None
+    system_include_dirs: tuple[str, ...] = ()
 
 
 def model_library(model: Sources, prefix: str = "") -> Parts:
@@ -118,7 +120,8 @@ def model_library(model: Sources, prefix: str = "") -> Parts:
             files.append(_rendered("constants.c.j2", target, more))
             sources.append(Source(target, "weights" if kind == "weights" else "model"))
     folders = {f"{prefix}src"}
-    for path in kernel_files(kernels_of(plan.calls)):
+    kernels = kernels_of(plan.calls)
+    for path in kernel_files(kernels):
         if path.stem == name and path.suffix == ".h":
             raise TinyoptError(f"the name '{name}' is taken by a kernel; choose another")
         target = f"{prefix}kernels/{path.as_posix()}"
@@ -126,8 +129,15 @@ def model_library(model: Sources, prefix: str = "") -> Parts:
         folders.add(str(Path(target).parent.as_posix()))
         if path.suffix == ".c":
             sources.append(Source(target, "kernel"))
-    files.append(File(f"{prefix}library.json", _library_json(model, prefix, folders).encode()))
-    return Parts(files, sources, [f"{prefix}src", *sorted(folders - {f"{prefix}src"})])
+    for name_below, text in library_files(kernels).items():
+        target = f"{prefix}kernels/{VENDOR}/{name_below}"
+        files.append(File(target, text.encode()))
+        if target.endswith(".c"):
+            sources.append(Source(target, "vendor"))
+    vendor = tuple(f"{prefix}kernels/{VENDOR}/{folder}" for folder in library_include_dirs(kernels))
+    files.append(File(f"{prefix}library.json", _library_json(model, prefix, [*folders, *vendor]).encode()))
+    own = [f"{prefix}src", *sorted(folders - {f"{prefix}src"})]
+    return Parts(files, sources, own, system_include_dirs=vendor)
 
 
 def _library_json(model: Sources, prefix: str, folders: Iterable[str]) -> str:

@@ -10,6 +10,9 @@ from pathlib import Path
 from tinyopt.plan.kernel import Kernel
 from tinyopt.resources import resource
 
+VENDOR = "cmsis-nn"
+"""Folder of a library's files in the ``kernels`` folder of a project."""
+
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([A-Za-z0-9_./-]+)"', re.MULTILINE)
 
 
@@ -32,6 +35,21 @@ def kernel_files(kernels: Iterable[Kernel]) -> tuple[Path, ...]:
         if path.suffix == ".h" and path.parent.name == "common" and companion.is_file():
             waiting.append(companion)
     return tuple(sorted(path.relative_to(root) for path in found))
+
+
+def library_files(kernels: Iterable[Kernel]) -> dict[str, str]:
+    """Files of the libraries that kernels are adapters to: path below ``VENDOR`` → text."""
+    found: dict[str, str] = {}
+    for kernel in kernels:
+        if kernel.library is not None:
+            found.update(kernel.library.closure(kernel.functions))
+    return dict(sorted(found.items()))
+
+
+def library_include_dirs(kernels: Iterable[Kernel]) -> tuple[str, ...]:
+    """Folders of the libraries' headers, below ``VENDOR``."""
+    folders = [folder for kernel in kernels if kernel.library is not None for folder in kernel.library.include_dirs()]
+    return tuple(dict.fromkeys(folders))
 
 
 @cache

@@ -8,7 +8,8 @@ from typing import Literal
 
 from tinyopt.board import Board
 
-Role = Literal["model", "weights", "kernel", "harness", "port"]
+Role = Literal["model", "weights", "kernel", "vendor", "harness", "port"]
+"""``vendor``: a library's source, which keeps to the warnings of its makers, not to ours."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Project:
     include_dirs: tuple[str, ...]
     defines: tuple[str, ...] = ()
     linker_script: str | None = None
+    system_include_dirs: tuple[str, ...] = ()
+    """Header folders (relative) of libraries, in which no warnings are given."""
 
     def paths(self, *roles: Role) -> tuple[Path, ...]:
         """Absolute paths of the sources with these roles (of all when none is given)."""

@@ -17,11 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Union
+from typing import TYPE_CHECKING, Union
 
 import numpy as np
 
 from tinyopt.graph import Array, DType, Graph, Operator
+
+if TYPE_CHECKING:
+    from tinyopt.cmsis_nn import Library
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,10 @@ class Kernel:
     uses_scratch: bool = False
     pointer_arrays: bool = False
     """Inputs and outputs are passed as one array of pointers each (``const void *const *``, ``void *const *``)."""
+    library: Library | None = field(default=None, compare=False)
+    """The library that the kernel's file is an adapter to; its sources go into the project."""
+    functions: tuple[str, ...] = ()
+    """Functions of the library that the kernel calls."""
 
     @property
     def function(self) -> str:

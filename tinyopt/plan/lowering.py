@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tinyopt.board import Board
 from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
@@ -14,6 +15,9 @@ from tinyopt.plan.costs import FORMULAS, Costs
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.views import find_places
+
+if TYPE_CHECKING:
+    from tinyopt.plan.cmsis_nn import Backend
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,9 +34,15 @@ class Lowered:
 
 
 def lower(
-    graph: Graph, board: Board, objective: str | Objective, pins: Mapping[str, str], costs: Costs = FORMULAS
+    graph: Graph,
+    board: Board,
+    objective: str | Objective,
+    pins: Mapping[str, str],
+    costs: Costs = FORMULAS,
+    backend: Backend | None = None,
 ) -> Lowered:
-    """Choose a kernel for every operator. ``costs``: formulas, or what was measured on the board.
+    """Choose a kernel for every operator. ``costs``: formulas, or what was measured on the board. ``backend``: kernels
+    beside those of the catalogue.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
@@ -43,7 +53,7 @@ def lower(
         raise TinyoptError(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
-    chooser = _Chooser(board, Objective.parse(objective), pins, costs)
+    chooser = _Chooser(board, Objective.parse(objective), pins, costs, backend)
     places = find_places(graph, pins)
     calls = chooser.calls(graph, places.views)
     complete, copies = _with_copies(graph, calls, places.storage)
@@ -56,8 +66,10 @@ def lower(
 
 
 class _Chooser:
-    def __init__(self, board: Board, objective: Objective, pins: Mapping[str, str], costs: Costs) -> None:
-        self.board, self.objective, self.pins, self.costs = board, objective, pins, costs
+    def __init__(
+        self, board: Board, objective: Objective, pins: Mapping[str, str], costs: Costs, backend: Backend | None
+    ) -> None:
+        self.board, self.objective, self.pins, self.costs, self.backend = board, objective, pins, costs, backend
 
     def calls(self, graph: Graph, views: frozenset[str]) -> tuple[Call, ...]:
         """The calls of all operators but ``views``."""
@@ -82,6 +94,8 @@ class _Chooser:
     def _options(self, graph: Graph, operator: Operator) -> list[Option] | Unsupported:
         """The kernels that may compute an operator, the fastest first; the pinned one alone where it is pinned."""
         fit = candidates(graph, operator, self.board.features)
+        beside = self.backend.accepting(graph, operator) if self.backend is not None else ()
+        fit += beside
         pinned = self.pins.get(operator.name)
         if pinned is not None:
             chosen = tuple(kernel for kernel in fit if kernel.name == pinned)
@@ -92,6 +106,8 @@ class _Chooser:
                     f"{self.board.name}; kernels that can: {names}"
                 )
             fit = chosen
+        elif beside and self.backend is not None and self.backend.only:
+            fit = beside
         if not fit:
             return Unsupported(operator.kind, operator.name, self._reason(graph, operator))
         options = [Option(graph, operator, kernel, self.costs.cycles(graph, operator, kernel)) for kernel in fit]

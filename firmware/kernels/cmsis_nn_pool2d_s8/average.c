@@ -1,0 +1,7 @@
+#include "cmsis_nn_pool2d_s8.h"
+
+void tinyopt_average_pool2d_s8_cmsis_nn(const tinyopt_cmsis_nn_pool2d_s8 *op, const int8_t *input, int8_t *output,
+                                        void *scratch) {
+  const cmsis_nn_context context = {.buf = scratch, .size = op->scratch_bytes};
+  (void)arm_avgpool_s8(&context, &op->params, &op->input, input, &op->filter, &op->output, output);
+}

@@ -1,0 +1,165 @@
+"""arm_convolve_wrapper_s8 and arm_depthwise_conv_wrapper_s8.
+
+The wrappers choose among several functions by shape, differently on every core; the shapes that one of these does not
+compute as the contract says are not accepted:
+
+- groups: before release 7.0.0 there are none (``arm_convolve_s8`` has no ``upscale_dims`` there);
+- on Helium, rows of one line (1 x N): the function for them fails unless the padding is split as TensorFlow's SAME
+  splits it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from tinyopt.execute.integer.arithmetic import clamp_limits
+from tinyopt.execute.integer.convolution import output_multipliers
+from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.catalogue.convolution import is_int8
+from tinyopt.plan.cmsis_nn.target import Target, corner, dims, image, limits, scales, tile
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
+from tinyopt.plan.packing import bias_name, model_bias
+
+_CONVOLVE = "arm_convolve_wrapper_s8"
+_DEPTHWISE = "arm_depthwise_conv_wrapper_s8"
+_SUFFIX = "_get_buffer_size"
+_LARGEST = 65535
+"""Extents travel in 16 bits."""
+
+Windowed = ops.Conv2d | ops.DepthwiseConv2d
+
+
+def kernels(target: Target) -> tuple[Kernel, ...]:
+    """The convolutions of a library."""
+    return (
+        *target.kernel(
+            "conv2d",
+            "conv2d",
+            "adapter.c",
+            (_CONVOLVE, _CONVOLVE + _SUFFIX),
+            partial(_accepts_conv2d, target),
+            partial(_lower_conv2d, target),
+            partial(_cost_conv2d, target),
+            uses_scratch=True,
+        ),
+        *target.kernel(
+            "depthwise_conv2d",
+            "depthwise_conv2d",
+            "adapter.c",
+            (_DEPTHWISE, _DEPTHWISE + _SUFFIX),
+            partial(_accepts_depthwise, target),
+            partial(_lower_depthwise, target),
+            partial(_cost_depthwise, target),
+            uses_scratch=True,
+        ),
+    )
+
+
+def _accepts(graph: Graph, operator: Operator) -> bool:
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    return (
+        is_int8(graph, operator)
+        and all_dtypes(graph, operator, DType.INT8, inputs=(0, 1))
+        and not x.is_constant
+        and x.shape[0] == 1
+        and max(*x.shape, *y.shape) <= _LARGEST
+    )
+
+
+def _accepts_conv2d(target: Target, graph: Graph, operator: Operator) -> bool:
+    a = operator.attributes
+    if not isinstance(a, ops.Conv2d) or not _accepts(graph, operator):
+        return False
+    has_groups = len(target.library.declared.get("arm_convolve_s8", ())) == 12
+    if a.groups > 1 and not has_groups:
+        return False
+    return target.core != "mve" or not _is_line(graph, operator) or _line_is_split(graph, operator)
+
+
+def _is_line(graph: Graph, operator: Operator) -> bool:
+    """Whether the wrapper of any release takes this for a 1 x N convolution."""
+    a, (x, w) = operator.attributes, graph.ins(operator)[:2]
+    assert isinstance(a, ops.Conv2d)
+    return x.shape[1] == 1 and w.shape[1] == 1 and a.dilation[1] == 1 and (w.shape[2] > 1 or a.padding.any)
+
+
+def _line_is_split(graph: Graph, operator: Operator) -> bool:
+    """Whether the padding of a line is what ``arm_convolve_1_x_n_s8`` expects on Helium: half on each side, the odd
+    column behind, and no column of the input left over."""
+    a, (x, w), y = operator.attributes, graph.ins(operator)[:2], graph.outs(operator)[0]
+    assert isinstance(a, ops.Conv2d)
+    total = (y.shape[2] - 1) * a.stride[1] + w.shape[2] - x.shape[2]
+    return total >= 0 and a.padding.left == total // 2
+
+
+def _shared(graph: Graph, operator: Operator, filter_dims: tuple[int, int, int, int]) -> dict[str, Value]:
+    """The fields of both adapters, apart from ``params`` and the scratch."""
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    x, w = ins[0], ins[1]
+    return {
+        "input": dims(*image(x)),
+        "filter": dims(*filter_dims),
+        "bias": dims(1, 1, 1, y.shape[3]),
+        "output": dims(*image(y)),
+        "weights": Constant(w.value, source=w.name),
+        "bias_data": Constant(model_bias(ins, y.shape[3]).astype(np.int32), source=bias_name(ins)),
+        **scales(*output_multipliers(x, w, y)),
+    }
+
+
+def _call(
+    target: Target,
+    graph: Graph,
+    operator: Operator,
+    kernel: Kernel,
+    filter_dims: tuple[int, int, int, int],
+    multiplier: int | None,
+) -> Call:
+    """``multiplier``: outputs per input channel of a depthwise convolution, None for the other one."""
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, (ops.Conv2d, ops.DepthwiseConv2d))
+    low, high = clamp_limits(a.activation, y)
+    params: dict[str, Value] = {
+        "input_offset": -x.zero_point,
+        "output_offset": y.zero_point,
+        **({} if multiplier is None else {"ch_mult": multiplier}),
+        "stride": tile(a.stride),
+        "padding": tile(corner(a.padding)),
+        "dilation": tile(a.dilation),
+        "activation": limits(low, high),
+    }
+    numbers = [-x.zero_point, y.zero_point, *([] if multiplier is None else [multiplier])]
+    for height, width in (a.stride, corner(a.padding), a.dilation):
+        numbers += [width, height]
+    numbers += [low, high, *image(x), *filter_dims, *image(y)]
+    size = target.size(kernel.functions[1], *numbers)
+    fields = {"params": params, **_shared(graph, operator, filter_dims), "scratch_bytes": size}
+    return Call(kernel, operator, fields, (x.name,), (y.name,), size)
+
+
+def _lower_conv2d(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    outputs, height, width, depth = image(graph.ins(operator)[1])
+    return _call(target, graph, operator, kernel, (outputs, height, width, depth), None)
+
+
+def _accepts_depthwise(target: Target, graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.DepthwiseConv2d) and _accepts(graph, operator)
+
+
+def _lower_depthwise(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a = operator.attributes
+    assert isinstance(a, ops.DepthwiseConv2d)
+    return _call(target, graph, operator, kernel, image(graph.ins(operator)[1]), a.multiplier)
+
+
+def _cost_conv2d(target: Target, graph: Graph, operator: Operator) -> float:
+    per_mac, per_output = {"c": (7.0, 60.0), "dsp": (2.0, 45.0), "mve": (0.25, 12.0)}[target.core]
+    return per_mac * operator_macs(graph, operator) + per_output * graph.outs(operator)[0].size
+
+
+def _cost_depthwise(target: Target, graph: Graph, operator: Operator) -> float:
+    per_mac, per_output = {"c": (14.0, 60.0), "dsp": (8.0, 45.0), "mve": (1.0, 12.0)}[target.core]
+    return per_mac * operator_macs(graph, operator) + per_output * graph.outs(operator)[0].size
