@@ -21,11 +21,13 @@ from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
 from tinyopt.plan.costs import FORMULAS, Costs
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.text import backend_note
 from tinyopt.report import LayerReport, RunReport, compare, per_class
 
 if TYPE_CHECKING:
     from hil import Measurement
     from tinyopt.build import Firmware
+    from tinyopt.plan.cmsis_nn import Backend
 
 Step = Callable[[int, int], None]
 
@@ -72,9 +74,12 @@ def plan_for(
     optimise: bool = True,
     objective: str | Objective = "latency",
     costs: Costs = FORMULAS,
+    backend: Backend | None = None,
 ) -> Plan:
-    """The graph, optimised exactly, lowered for a board. ``costs``: formulas, or what ``tinyopt.tune`` measured."""
-    return make_plan(optimise_graph(graph) if optimise else graph, board, objective=objective, costs=costs)
+    """The graph, optimised exactly, lowered for a board. ``costs``: formulas, or what ``tinyopt.tune`` measured.
+    ``backend``: kernels of a library beside tinyopt's own."""
+    exact = optimise_graph(graph) if optimise else graph
+    return make_plan(exact, board, objective=objective, costs=costs, backend=backend)
 
 
 def run_on_board(
@@ -85,6 +90,7 @@ def run_on_board(
     optimise: bool = True,
     objective: str | Objective = "latency",
     costs: Costs = FORMULAS,
+    backend: Backend | None = None,
     project: Path | None = None,
     model_name: str = "",
     steps: Progress | None = None,
@@ -104,7 +110,7 @@ def run_on_board(
 
     steps = steps or Progress()
     started = time.monotonic()
-    plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs)
+    plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend)
     with ExitStack() as stack:
         folder = project or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinyopt-"))) / "project"
         firmware = build(generate(plan, folder, harness=True))
@@ -143,6 +149,7 @@ def run_on_board(
         notes=(
             *(line for line in graph.metadata.get("notes", "").splitlines() if line),
             *((f"kernels chosen by the measurements of {costs.source}",) if costs.source else ()),
+            *backend_note(plan),
             *measurement.notes,
         ),
     )

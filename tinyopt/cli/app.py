@@ -64,6 +64,18 @@ TuningOption = Annotated[
         "--tuning", help="Measurements to plan from: auto (what `tinyopt tune` left for the board), none, or a table."
     ),
 ]
+KernelsOption = Annotated[
+    str,
+    typer.Option("--kernels", help="native; cmsis-nn (of CMSIS-NN wherever one fits); or best (the cheapest of both)."),
+]
+CmsisNnOption = Annotated[
+    Optional[Path],  # noqa: UP045
+    typer.Option(
+        "--cmsis-nn",
+        help="Where CMSIS-NN is: a folder, a .pack file or a PlatformIO library; else what TINYOPT_CMSIS_NN names.",
+        show_default=False,
+    ),
+]
 NameOption = Annotated[str, typer.Option("--name", help="Prefix of the generated C names and files.")]
 
 
@@ -143,6 +155,8 @@ def compile_(
     name: NameOption = "model",
     objective: ObjectiveOption = "latency",
     tuning: TuningOption = "auto",
+    kernels: KernelsOption = "native",
+    cmsis_nn: CmsisNnOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the output folder even if tinyopt did not make it.")
     ] = False,
@@ -162,6 +176,8 @@ def compile_(
         name=name,
         objective=objective,
         tuning=tuning,
+        kernels=kernels,
+        cmsis_nn=cmsis_nn,
         force=force,
         optimise=optimise,
         input_layout=input_layout,
@@ -192,6 +208,8 @@ def run(
     optimise: OptimiseOption = True,
     objective: ObjectiveOption = "latency",
     tuning: TuningOption = "auto",
+    kernels: KernelsOption = "native",
+    cmsis_nn: CmsisNnOption = None,
     input_layout: LayoutOption = "nchw",
 ) -> None:
     """Build the measuring firmware, run data through the board, compare every output, and report.
@@ -213,6 +231,8 @@ def run(
         optimise=optimise,
         objective=objective,
         tuning=tuning,
+        kernels=kernels,
+        cmsis_nn=cmsis_nn,
         input_layout=input_layout,
     )
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from tinyopt.board import load_board
 from tinyopt.cli.console import console, print_json, progress, show_notes
+from tinyopt.cli.kernels import planning_backend
 from tinyopt.cli.tune import planning_costs
 from tinyopt.errors import DataError, MismatchError, ModelError, TinyoptError
 from tinyopt.graph import (
@@ -178,6 +179,7 @@ def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
         "objective": plan.objective,
         "predicted_cycles": round(plan.cycles),
         "tuning": plan.costs.source or None,
+        "library": plan.backend.title if plan.backend else None,
         "layers": [
             {
                 "name": call.operator.name,
@@ -200,6 +202,8 @@ def compile_model(
     name: str,
     objective: str,
     tuning: str,
+    kernels: str,
+    cmsis_nn: Path | None,
     force: bool,
     optimise: bool,
     input_layout: str,
@@ -210,9 +214,10 @@ def compile_model(
 
     board = load_board(board_name)
     costs = planning_costs(tuning, board_name, board)
+    backend = planning_backend(kernels, cmsis_nn, board)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     with progress(f"planning for {board.title}"):
-        plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs)
+        plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend)
     with progress(f"writing the {project} project"):
         generate(plan, output, name=name, project=project, force=force)
     if json_output:
@@ -237,6 +242,8 @@ def run_model(
     optimise: bool,
     objective: str,
     tuning: str,
+    kernels: str,
+    cmsis_nn: Path | None,
     input_layout: str,
 ) -> None:
     from tinyopt.pipeline import Progress, run_on_board
@@ -244,6 +251,7 @@ def run_model(
 
     board = load_board(board_name)
     costs = planning_costs(tuning, board_name, board)
+    backend = planning_backend(kernels, cmsis_nn, board)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     samples = _samples(data, graph, limit)
     with progress(f"reference executor, {len(samples)} samples") as one, progress(f"{board.title}") as two:
@@ -254,6 +262,7 @@ def run_model(
             optimise=optimise,
             objective=objective,
             costs=costs,
+            backend=backend,
             project=project,
             model_name=path.stem,
             steps=Progress(reference=one, device=two),
