@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 
 ALIGNMENT = 16
@@ -115,18 +116,21 @@ def pack(
         return Packing((), 0, 0)
     live = max(live_bytes(requests, alignment))
     bound = max(enough, 0 if follows else live)
-    search = _Search(requests, alignment, follows or {})
-    best_order: list[int] = []
-    best_total, best_offsets = -1, [0] * count
-    for order in _orders(requests):
-        total, offsets = search.place(order)
-        if best_total < 0 or total < best_total:
-            best_total, best_offsets, best_order = total, offsets, order
-        if best_total <= bound:
-            return Packing(tuple(best_offsets), best_total, live)
-    budget = min(3000, 20 + 600_000 // (count * count)) if attempts is None else attempts
-    best_total, best_offsets = search.improve(best_order, best_total, best_offsets, bound, budget)
-    return Packing(tuple(best_offsets), best_total, live)
+    upwards = _Search(requests, alignment, follows or {})
+    best: tuple[int, list[int], list[int], _Search] | None = None
+    for search in (upwards, upwards.mirrored()):
+        for order in _orders(requests):
+            total, offsets = search.place(order, best[0] if best else None)
+            if best is None or total < best[0]:
+                best = (total, offsets, order, search)
+            if best[0] <= bound:
+                break
+    assert best is not None
+    total, offsets, order, search = best
+    if total > bound:
+        budget = min(3000, 20 + 600_000 // (count * count)) if attempts is None else attempts
+        total, offsets = search.improve(order, total, offsets, bound, budget)
+    return Packing(tuple(search.upright(offsets, total)), total, live)
 
 
 def _orders(requests: Sequence[Request]) -> list[list[int]]:
@@ -143,9 +147,14 @@ def _orders(requests: Sequence[Request]) -> list[list[int]]:
 
 
 class _Search:
-    """Placement by first fit, with the pairwise distances worked out once."""
+    """Placement by first fit, with the pairwise distances worked out once.
+
+    It fills the arena from the start, or, mirrored, from the end: what follows a large tensor at lower addresses as it
+    shrinks finds its place only when the large one is placed first, at the top.
+    """
 
     def __init__(self, requests: Sequence[Request], alignment: int, follows: Follows) -> None:
+        self.is_mirrored = False
         self.sizes = [align(request.size, alignment) for request in requests]
         self.conflicts: list[list[tuple[int, int, int]]] = [[] for _ in requests]
         """Per request: (other, low, high): its offset may not lie between the other's + low and the other's + high."""
@@ -155,6 +164,20 @@ class _Search:
                     for low, high in _forbidden(one, requests[b], alignment, follows):
                         self.conflicts[a].append((b, low, high))
                         self.conflicts[b].append((a, -high, -low))
+
+    def mirrored(self) -> _Search:
+        """The same task with offsets counted from the end of the arena down to the end of a request."""
+        other = copy(self)
+        other.is_mirrored = not self.is_mirrored
+        other.conflicts = [
+            [(b, self.sizes[b] - self.sizes[a] - high, self.sizes[b] - self.sizes[a] - low) for b, low, high in row]
+            for a, row in enumerate(self.conflicts)
+        ]
+        return other
+
+    def upright(self, offsets: list[int], total: int) -> list[int]:
+        """Offsets from the start of an arena of ``total`` bytes."""
+        return [total - size - at for size, at in zip(self.sizes, offsets)] if self.is_mirrored else offsets
 
     def place(self, order: Sequence[int], limit: int | None = None) -> tuple[int, list[int]]:
         """Total and offsets when placed in this order, each at the lowest offset that is free throughout its life.

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from tinyopt.plan.arena import Packing, Request, Span, align, live_bytes, pack
+from tinyopt.plan.arena import ALIGNMENT, Packing, Request, Span, align, live_bytes, pack
 from tinyopt.plan.lives import Kind, Life, Share, find_lives, find_shares
 from tinyopt.plan.lowering import Lowered
 from tinyopt.plan.proof import conflicts
@@ -128,9 +128,9 @@ def _packed(
 ) -> tuple[dict[str, int], int]:
     """Offsets of all storages, and the arena's size.
 
-    Working in place is taken wherever it is possible. An output that follows its input at a distance ties both to a
-    place, and with them their neighbours: it is taken where it makes the arena smaller, the largest savings tried
-    first. What is not tied may still come to lie so.
+    Working in place is taken wherever both tensors have memory of their own. An output that follows its input at a
+    distance, or that is a piece of a larger tensor, ties both to a place, and with them their neighbours: it is taken
+    where it makes the arena smaller, the largest savings tried first. What is not tied may still come to lie so.
     """
     groups = _Groups(lives, shares)
     follows = {
@@ -147,9 +147,19 @@ def _packed(
         requests = _requests(lives, members)
         return members, pack(requests, attempts=attempts, follows=follows, enough=bound)
 
-    exact = [_Tied(share, share.distance) for share in shares if share.exact]
-    _, ties = groups.tie(sorted(exact, key=lambda tied: (tied.share.step, -tied.share.saving)))
-    later = [_Tied(share, align(share.distance - 15)) for share in shares if not share.exact]
+    # Rows that move to the front of a buffer: it stays in its place.
+    moves = [_Tied(share, 0) for share in shares if share.is_move]
+    certain, later = [], []
+    for share in shares:
+        if (
+            share.exact
+            and share.source_size == lives[share.source].size
+            and share.target_size == lives[share.target].size
+        ):
+            certain.append(_Tied(share, share.distance))
+        elif not share.is_move and not share.slides:
+            later.append(_Tied(share, share.distance // ALIGNMENT * ALIGNMENT))
+    _, ties = groups.tie(moves + sorted(certain, key=lambda tied: (tied.share.step, -tied.share.saving)))
     later.sort(key=lambda tied: -tied.share.saving)
     best = packing(ties, 0)[1].total
     improved = True

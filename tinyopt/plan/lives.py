@@ -67,6 +67,16 @@ class Share:
         together = max(align(self.target_size), align(align(self.lag) + self.source_size))
         return max(0, beside - together) if common > 0 else 0
 
+    @property
+    def slides(self) -> bool:
+        """Whether rows inside a buffer become rows inside the next one."""
+        return self.source_start > 0 and self.exact
+
+    @property
+    def is_move(self) -> bool:
+        """Whether rows inside a buffer may move to its front, where the next buffer starts with them."""
+        return not self.exact and self.lag == 0 and self.source_start > 0 and self.target_start == 0
+
     def covers(self, source: Span, target: Span) -> bool:
         """Whether the spans are bytes of this input and this output, which end and start here."""
         return (

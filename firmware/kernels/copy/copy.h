@@ -1,7 +1,7 @@
 /* Copies of whole tensors: reshapes that cannot be views, states, outputs that are inputs or constants.
  *
- * Any element type; `bytes` is the size of the tensor. Pointers need no alignment. No scratch. In place is allowed: the
- * output may be the input itself. Exact.
+ * Any element type; `bytes` is the size of the tensor. Pointers need no alignment. No scratch. The
+ * output may be the input itself, and may overlap it. Exact.
  */
 #ifndef TINYOPT_COPY_H
 #define TINYOPT_COPY_H

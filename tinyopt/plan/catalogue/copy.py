@@ -48,7 +48,7 @@ COPY = Kernel("copy_ref", "copy", "ref.c", _accepts_copy, _lower_copy, _cost_cop
 def copy_call(operator: Operator, source: str, output: Tensor) -> Call:
     """A call that copies the tensor ``source`` to ``output``, for ``operator`` or on behalf of the planner."""
     parameters: dict[str, Value] = {"bytes": output.nbytes, "source": None}
-    return Call(COPY, operator, parameters, (source,), (output.name,), in_place=((0, 0),))
+    return Call(COPY, operator, parameters, (source,), (output.name,), in_place=((0, 0),), overlaps=((0, 0, 0),))
 
 
 def _accepts_constant(graph: Graph, operator: Operator) -> bool:
