@@ -19,7 +19,7 @@ from tinyopt.execute import Executor
 from tinyopt.graph import Array, Graph, graph_macs, operator_macs, operator_parameter_bytes
 from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
-from tinyopt.plan.costs import FORMULAS, Costs
+from tinyopt.plan.costs import Costs
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.text import backend_note
 from tinyopt.report import LayerReport, RunReport, compare, per_class
@@ -73,10 +73,10 @@ def plan_for(
     *,
     optimise: bool = True,
     objective: str | Objective = "latency",
-    costs: Costs = FORMULAS,
+    costs: Costs | None = None,
     backend: Backend | None = None,
 ) -> Plan:
-    """The graph, optimised exactly, lowered for a board. ``costs``: formulas, or what ``tinyopt.tune`` measured.
+    """The graph, optimised exactly, lowered for a board. ``costs``: what ``tinyopt.tune`` measured.
     ``backend``: kernels of a library beside tinyopt's own."""
     exact = optimise_graph(graph) if optimise else graph
     return make_plan(exact, board, objective=objective, costs=costs, backend=backend)
@@ -89,7 +89,7 @@ def run_on_board(
     *,
     optimise: bool = True,
     objective: str | Objective = "latency",
-    costs: Costs = FORMULAS,
+    costs: Costs | None = None,
     backend: Backend | None = None,
     project: Path | None = None,
     model_name: str = "",
@@ -148,7 +148,7 @@ def run_on_board(
         layers=_layers(plan, measurement),
         notes=(
             *(line for line in graph.metadata.get("notes", "").splitlines() if line),
-            *((f"kernels chosen by the measurements of {costs.source}",) if costs.source else ()),
+            *((f"kernels chosen by the measurements of {costs.source}",) if costs and costs.source else ()),
             *backend_note(plan),
             *measurement.notes,
         ),

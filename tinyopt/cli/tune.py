@@ -22,25 +22,25 @@ if TYPE_CHECKING:
 FLASH_SECONDS = 300.0
 
 
-def planning_costs(tuning: str, board_name: str, board: Board) -> Costs:
-    """The costs to plan with. ``tuning``: ``auto`` (the board's own table where there is one), ``none``, or a file.
+def planning_costs(tuning: str, board_name: str, board: Board) -> Costs | None:
+    """The measurements to plan with, if there are any.
 
-    Says on standard error what it uses.
+    ``tuning``: ``auto`` (the board's own table where there is one), ``none``, or a file. What is used is said on
+    standard error.
 
     Raises:
         DataError: when the table that is named does not exist, or a table is not usable.
     """
-    from tinyopt.plan.costs import FORMULAS
     from tinyopt.tune import default_table_path, load_table, tuned_costs
 
     if tuning == "none":
-        return FORMULAS
+        return None
     path = default_table_path(board_name, board) if tuning == "auto" else Path(tuning)
     if tuning == "auto" and not path.is_file():
-        return FORMULAS
+        return None
     tuned = tuned_costs(load_table(path), board, path)
     show_notes("\n".join(tuned.notes))
-    return tuned.costs
+    return tuned.costs if tuned.used else None
 
 
 def tune_model(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
+from tinyopt.board import Board
 from tinyopt.graph import Graph, Operator, Tensor
 from tinyopt.plan.kernel import Kernel
 
@@ -30,7 +34,7 @@ class Costs:
 
     An operator and kernel that were measured cost what was measured. For the others the kernel's formula is scaled: by
     what the formula was off for the kernel as a whole, or, for a kernel without any measurement, for all of them. So
-    that measured and unmeasured kernels can be compared even when the table is incomplete.
+    measured and unmeasured kernels can be compared even when a table is incomplete.
     """
 
     measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -43,18 +47,21 @@ class Costs:
     """Where the measurements are from, for reports; empty for formulas alone."""
 
     @staticmethod
-    def of(entries: Iterable[Measured], source: str) -> Costs:
-        """The costs that follow from measurements."""
+    def of(entries: Iterable[Measured], source: str, base: Costs | None = None) -> Costs:
+        """The costs that follow from measurements. ``base``: scales and code sizes of kernels that have none."""
         items = tuple(entries)
         sums: dict[str, tuple[float, float]] = {}
         for item in items:
             for name in (item.kernel, ""):
                 cycles, predicted = sums.get(name, (0.0, 0.0))
                 sums[name] = (cycles + item.cycles, predicted + item.predicted)
+        scales = {
+            name: cycles / predicted for name, (cycles, predicted) in sums.items() if cycles > 0 and predicted > 0
+        }
         return Costs(
             {(item.signature, item.kernel): item.cycles for item in items},
-            {name: cycles / predicted for name, (cycles, predicted) in sums.items() if cycles > 0 and predicted > 0},
-            {item.kernel: item.code_bytes for item in items},
+            {**(base.scales if base else {}), **scales},
+            {**(base.code if base else {}), **{item.kernel: item.code_bytes for item in items}},
             source,
         )
 
@@ -77,6 +84,30 @@ class Costs:
 
 FORMULAS = Costs()
 """Predictions by the formulas of the catalogue alone."""
+
+CALIBRATION = Path(__file__).with_name("calibration.json")
+"""Core → kernel → [measured cycles per formula cycle, bytes of code]; written by ``python -m benchmarks.calibrate``."""
+
+
+@cache
+def _calibration() -> dict[str, Costs]:
+    document = json.loads(CALIBRATION.read_text(encoding="utf-8")) if CALIBRATION.is_file() else {}
+    return {
+        core: Costs(
+            scales={name: float(scale) for name, (scale, _) in kernels.items()},
+            code={name: int(size) for name, (_, size) in kernels.items() if size},
+        )
+        for core, kernels in document.items()
+    }
+
+
+def core_costs(board: Board) -> Costs:
+    """The formulas, scaled for the board's core by what kernels took on its emulated board.
+
+    A formula says how the cycles of a kernel grow with the layer; how many a core needs for them differs from core to
+    core. Cores that were never measured get the formulas as they are.
+    """
+    return _calibration().get(board.core, FORMULAS)
 
 
 def signature(graph: Graph, operator: Operator) -> str:

@@ -11,7 +11,7 @@ from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph, Operator, State, Tensor, ops
 from tinyopt.plan.catalogue import all_kernels, candidates
 from tinyopt.plan.choosing import Option, choose, constants_of
-from tinyopt.plan.costs import FORMULAS, Costs
+from tinyopt.plan.costs import Costs, core_costs
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.views import find_places
@@ -38,11 +38,13 @@ def lower(
     board: Board,
     objective: str | Objective,
     pins: Mapping[str, str],
-    costs: Costs = FORMULAS,
+    costs: Costs | None = None,
     backend: Backend | None = None,
 ) -> Lowered:
-    """Choose a kernel for every operator. ``costs``: formulas, or what was measured on the board. ``backend``: kernels
-    beside those of the catalogue.
+    """Choose a kernel for every operator.
+
+    ``costs``: what was measured on the board; without, the formulas for its core. ``backend``: kernels beside those of
+    the catalogue.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
@@ -53,7 +55,7 @@ def lower(
         raise TinyoptError(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
-    chooser = _Chooser(board, Objective.parse(objective), pins, costs, backend)
+    chooser = _Chooser(board, Objective.parse(objective), pins, costs or core_costs(board), backend)
     places = find_places(graph, pins)
     calls = chooser.calls(graph, places.views)
     complete, copies = _with_copies(graph, calls, places.storage)

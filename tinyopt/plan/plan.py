@@ -13,7 +13,7 @@ from tinyopt.board import Board
 from tinyopt.errors import BoardError
 from tinyopt.graph import Graph, State
 from tinyopt.names import short_name
-from tinyopt.plan.costs import FORMULAS, Costs
+from tinyopt.plan.costs import FORMULAS, Costs, core_costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import constants_of, kernels_of, lower
@@ -140,7 +140,7 @@ def make_plan(
     *,
     objective: str | Objective = "latency",
     pins: Mapping[str, str] | None = None,
-    costs: Costs = FORMULAS,
+    costs: Costs | None = None,
     backend: Backend | None = None,
     in_place: bool = True,
     redzone: int = 0,
@@ -148,15 +148,16 @@ def make_plan(
     """Lower a graph for a board: choose kernels, pack constants, place every buffer.
 
     ``objective``: what decides between kernels: ``latency``, ``ram``, ``flash``, ``energy`` or a mix, see
-    ``Objective``. ``pins``: operator name → kernel name, to overrule the choice. ``costs``: formulas, or what was
-    measured on the board. ``backend``: kernels of a library beside those of the catalogue. ``in_place`` and
-    ``redzone`` are for tests, see ``lay_out``.
+    ``Objective``. ``pins``: operator name → kernel name, to overrule the choice. ``costs``: what was measured on
+    the board; without, the formulas for its core. ``backend``: kernels of a library beside those of the catalogue.
+    ``in_place`` and ``redzone`` are for tests, see ``lay_out``.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
         BoardError: when the arena does not fit the board's RAM, or the constants its flash.
         TinyoptError: when a pin does not fit or the objective is unknown.
     """
+    costs = costs or core_costs(board)
     lowered = lower(graph, board, objective, pins or {}, costs, backend)
     layout = lay_out(lowered, in_place=in_place, redzone=redzone)
     plan = Plan(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tinyopt.board import Board
 from tinyopt.plan.catalogue import all_kernels
-from tinyopt.plan.costs import Costs, Measured
+from tinyopt.plan.costs import Costs, Measured, core_costs
 from tinyopt.tune.context import compiler_version, context_of, kernel_digest
 from tinyopt.tune.table import Context, Entry, TuningTable, Unit
 
@@ -72,7 +72,7 @@ def costs_of(context: Context | None, entries: Sequence[Entry], board: Board, so
     """Counts as cycles. Nanoseconds become cycles by the board's clock, instructions by what the formulas say on the
     whole: only their ratios matter for the choice."""
     if context is None or not entries:
-        return Costs()
+        return core_costs(board)
     scale = 1.0
     if context.unit == "nanoseconds":
         scale = board.clock_hz / 1e9
@@ -80,5 +80,7 @@ def costs_of(context: Context | None, entries: Sequence[Entry], board: Board, so
         predicted = sum(entry.predicted for entry in entries)
         scale = predicted / sum(entry.count for entry in entries) if predicted else 1.0
     return Costs.of(
-        (Measured(e.operator, e.kernel, e.count * scale, e.predicted, e.code_bytes) for e in entries), source
+        (Measured(e.operator, e.kernel, e.count * scale, e.predicted, e.code_bytes) for e in entries),
+        source,
+        core_costs(board),
     )
