@@ -95,6 +95,28 @@ static inline uint32_t tinyopt_sxtab16_ror8(uint32_t pair, uint32_t word) {
 #endif
 }
 
+/* PKHBT: the low halves of a and of b. */
+static inline uint32_t tinyopt_pack_low(uint32_t a, uint32_t b) {
+#if TINYOPT_HAS_DSP
+  uint32_t pair;
+  __asm__("pkhbt %0, %1, %2, lsl #16" : "=r"(pair) : "r"(a), "r"(b));
+  return pair;
+#else
+  return (a & 0xFFFFu) | (b << 16);
+#endif
+}
+
+/* PKHTB: the high halves of a and of b. */
+static inline uint32_t tinyopt_pack_high(uint32_t a, uint32_t b) {
+#if TINYOPT_HAS_DSP
+  uint32_t pair;
+  __asm__("pkhtb %0, %2, %1, asr #16" : "=r"(pair) : "r"(a), "r"(b));
+  return pair;
+#else
+  return (a >> 16) | (b & 0xFFFF0000u);
+#endif
+}
+
 /* SMLAD: sum + low(a) * low(b) + high(a) * high(b). */
 static inline int32_t tinyopt_smlad(uint32_t a, uint32_t b, int32_t sum) {
 #if TINYOPT_HAS_DSP

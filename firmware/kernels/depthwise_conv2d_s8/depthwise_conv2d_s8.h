@@ -62,14 +62,23 @@ static inline bool tinyopt_depthwise_conv2d_s8_turned(const tinyopt_depthwise_co
 void tinyopt_depthwise_conv2d_s8_lines_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                            void *scratch);
 
-/* Arm DSP extension: 3x3, dilation 1, multiplier 1, strides both 1 or both 2, at most two rows and columns of padding.
- * weights: [input_channels][3][3], turned (columns first) when the function above says so; bias: input zero point
- * folded in; every sum, doubled, fits 32 bits, and every shift is to the right. In place: the output may begin where
- * the input begins when it is no larger in either direction. scratch: 12 * ((n + 1) / 2 * stride + 1) bytes, n: outputs
- * of a line.
- */
+/* Arm DSP extension: 3x3, dilation 1, multiplier 1, at least four channels, strides both 1 or both 2, at most two rows
+ * and columns of padding before the image. weights: [input_channels][3][3], turned (columns first) when the function
+ * above says so; bias: input zero point folded in, doubled; every sum, doubled, fits 32 bits, and every shift is to the
+ * right. In place: the output may begin where the input begins when it is no larger in either direction. scratch:
+ * 48 * ((n + 3) / 4 * 2 * stride + 1) bytes, n: outputs of a line.
+ *
+ * relu: clamp_low is at least the output's zero point. Sums are scaled by 2^k; shifts hold k, 2 to 8, and bias is scaled.
+ * With high = (scaled sum * multiplier) >> 32, the output is ((high + 2^10 + 2^(k - 2)) >> 11) + output_zero_point,
+ * clamped: tinyopt/plan/single_rounding.py proves that no sum within reach differs from the definition. */
 void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                          void *scratch);
+void tinyopt_depthwise_conv2d_s8_dsp_3x3_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
+                                                  int8_t *output, void *scratch);
+void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
+                                              int8_t *output, void *scratch);
+void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
+                                                       int8_t *output, void *scratch);
 
 /* Helium (MVE); multiplier must be 1, and every shift to the right. weights: a stream of bytes, aligned to four; per
  * eight channels: four biases (input zero point folded in), multipliers and shifts of the even ones, the same of the
