@@ -34,9 +34,9 @@ class Split:
     classes: tuple[str, ...]
 
 
-def cifar10(folder: Path, *, scale: float = 1.0) -> Split:
+def cifar10(folder: Path, *, scale: float = 1.0, limit: int | None = None) -> Split:
     """CIFAR-10 (Krizhevsky 2009) from ``cifar10_jpeg.npz``: float32 [samples, 32, 32, 3], RGB, 0 to 255 times
-    ``scale``. 45,000 images for training, 5,000 for validation, 10,000 for tests.
+    ``scale``. 45,000 images for training, 5,000 for validation, 10,000 for tests; at most ``limit`` of each.
 
     The images were JPEG-compressed once (quality 75, chroma at half resolution), which a network that was trained on
     the originals notices: see docs/training.md.
@@ -50,24 +50,21 @@ def cifar10(folder: Path, *, scale: float = 1.0) -> Split:
     if not path.is_file():
         raise DataError(f"there is no '{path}'; name the data folder with TINYOPT_DATA")
 
-    def decode(part: str) -> Dataset:
-        content, offsets = archive[f"{part}_jpeg"].tobytes(), archive[f"{part}_offsets"]
+    def decode(part: str, first_image: int, last_image: int | None) -> Dataset:
+        chosen = slice(first_image, last_image)
+        labels = archive[f"{part}_labels"][chosen][:limit].astype(np.int64)
+        content, offsets = archive[f"{part}_jpeg"], archive[f"{part}_offsets"][first_image:][: len(labels) + 1]
         images = np.empty((len(offsets) - 1, 32, 32, 3), np.float32)
         for index, (first, last) in enumerate(itertools.pairwise(offsets)):
-            images[index] = np.asarray(Image.open(io.BytesIO(content[first:last])).convert("RGB"))
+            images[index] = np.asarray(Image.open(io.BytesIO(content[first:last].tobytes())).convert("RGB"))
         images *= np.float32(scale)
-        return Dataset((images,), archive[f"{part}_labels"].astype(np.int64), f"CIFAR-10, {part}")
+        return Dataset((images,), labels, f"CIFAR-10, {part}")
 
-    with np.load(path) as archive:
-        train, test = decode("train"), decode("test")
-        classes = tuple(str(name) for name in archive["classes"])
-    count = len(train) - CIFAR10_VALIDATION
-    return Split(
-        Dataset((train.inputs[0][:count],), train.targets[:count], train.source),
-        Dataset((train.inputs[0][count:],), train.targets[count:], "CIFAR-10, validation"),
-        test,
-        classes,
-    )
+    with np.load(path) as packed:
+        archive = {name: packed[name] for name in packed.files}
+    count = len(archive["train_labels"]) - CIFAR10_VALIDATION
+    classes = tuple(str(name) for name in archive["classes"])
+    return Split(decode("train", 0, count), decode("train", count, None), decode("test", 0, None), classes)
 
 
 # ---- spoken digits ----------------------------------------------------------------------------------------------
@@ -173,7 +170,7 @@ def spoken_digits(
     tests = own if test_speaker is not None else index < 5
     held_out = ~tests & (index >= 5) & (index < 10)
     rest = ~tests & ~held_out
-    mean, deviation = x[rest].mean((0, 1)), x[rest].std((0, 1))
+    mean, deviation = x[rest].mean((0, 1), np.float64), x[rest].std((0, 1), np.float64)
     x = ((x - mean) / deviation).astype(np.float32)
     parts = [Dataset((x[chosen],), labels[chosen], "spoken digits") for chosen in (rest, held_out, tests)]
     return Split(*parts, tuple(str(digit) for digit in range(10)))
