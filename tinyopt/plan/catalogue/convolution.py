@@ -99,11 +99,16 @@ def _cost_conv2d_ref(graph: Graph, operator: Operator) -> float:
 
 
 def _cost_conv2d_dsp(graph: Graph, operator: Operator) -> float:
-    # Depths that are no multiple of four work on zeros at the end of each row.
-    a, w = operator.attributes, graph.ins(operator)[1]
+    """Fitted on the emulated M4. Depths that are no multiple of four work on zeros at the end of each row; gathering
+    the patch of a pixel and group costs as much as many products."""
+    a, w, y = operator.attributes, graph.ins(operator)[1], graph.outs(operator)[0]
     assert isinstance(a, ops.Conv2d)
     depth = w.size // w.shape[0]
-    return 1.7 * operator_macs(graph, operator) * (-(-depth // 4) * 4) / depth + 35 * _outputs(graph, operator)
+    rows_joined = a.dilation[1] == 1 and a.groups == 1
+    gather = 60 + w.shape[1] * (330 if rows_joined else 130 * w.shape[2])
+    patches = a.groups * y.size / y.shape[3]
+    products = 1.7 * operator_macs(graph, operator) * (-(-depth // 4) * 4) / depth
+    return products + 35 * y.size + patches * (320 if contiguous_patches(graph, operator) else gather)
 
 
 def _is_depthwise(graph: Graph, operator: Operator) -> bool:
