@@ -13,6 +13,8 @@ from tinyopt.generate.measuring import linker_script, measuring_defines, measuri
 from tinyopt.resources import resource
 
 ALL = (
+    "emulated_l4r5zi",
+    "emulated_u575zi",
     "host",
     "microbit",
     "mps2_an385",
@@ -52,6 +54,35 @@ def test_the_microbit_has_its_real_memories() -> None:
     board = load_board("microbit")
     assert (board.flash.size, board.ram.size) == (256 * 1024, 16 * 1024)
     assert "TINYOPT_KEEP_INPUT=0" in measuring_defines(board)
+
+
+def with_flash(tmp_path: Path, **fields: object) -> Path:
+    document = yaml.safe_load((resource("boards") / "mps2_an386.yaml").read_text())
+    document["memories"][0].update(fields)
+    path = tmp_path / "board.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_a_board_may_have_slow_flash_with_caches(tmp_path: Path) -> None:
+    fields = {"wait_states": 5, "line_bytes": 16, "prefetch": True, "instruction_cache": {"size": "1K", "ways": 2}}
+    flash = load_board(with_flash(tmp_path, **fields)).flash
+    assert flash.instruction_cache is not None and flash.instruction_cache.size == 1024
+    assert flash.data_cache is None and flash.shared_cache is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"shared_cache": {"size": "1K"}, "data_cache": {"size": 256}}, "excludes"),
+        ({"line_bytes": 16, "data_cache": {"size": 40}}, "40 bytes of cache"),
+        ({"line_bytes": 16, "data_cache": {"size": 96, "ways": 4}}, "sets of 16-byte lines"),
+        ({"line_bytes": 12}, "line_bytes"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(tmp_path: Path, fields: dict[str, object], why: str) -> None:
+    with pytest.raises(BoardError, match=why):
+        load_board(with_flash(tmp_path, **fields))
 
 
 def test_features_follow_the_core() -> None:

@@ -104,6 +104,50 @@ def test_the_stack_is_as_deep_as_the_compiler_says(name: str) -> None:
     assert result.layers == ()
 
 
+def test_without_a_compiler_for_the_cycle_model_instructions_are_still_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board, firmware = ready("mps2_an386")
+    known = measure(firmware, board, samples(1))
+    found = shutil.which
+    monkeypatch.setattr("hil.cycles._cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("hil.cycles.shutil.which", lambda name: found(name) if "qemu" in name else None)
+    result = measure(firmware, board, samples(1))
+    assert result.cycles is None and result.total.bytes_read is None and result.energy_nj is None
+    assert result.instructions is not None and known.instructions is not None
+    assert abs(result.instructions - known.instructions) <= 2
+    for layer, other in zip(result.layers, known.layers, strict=True):
+        assert layer.instructions is not None and other.instructions is not None
+        assert abs(layer.instructions - other.instructions) <= 16  # the hooks
+        assert layer.cycles is None and layer.traffic is None
+    (note,) = result.notes
+    assert "C compiler" in note and "gcc" in note
+
+
+def test_traffic_is_by_memory_of_the_board() -> None:
+    board, firmware = ready("mps2_an386")
+    result = measure(firmware, board, samples(1))
+    assert result.traffic is not None
+    assert {part.memory for part in result.traffic} <= {memory.name for memory in board.memories}
+    assert all(part.bytes_written == 0 for part in result.traffic if part.memory == board.flash.name)
+    for layer in result.layers:
+        assert layer.traffic is not None and layer.bytes_read == sum(part.bytes_read for part in layer.traffic)
+
+
+def test_a_slow_flash_costs_waiting_and_energy_follows_cycles() -> None:
+    fast_board, fast_firmware = ready("mps2_an386")
+    slow_board, slow_firmware = ready("emulated_l4r5zi")
+    fast, slow = measure(fast_firmware, fast_board, samples(1)), measure(slow_firmware, slow_board, samples(1))
+    assert fast.wait_cycles == 0 and fast.energy_nj is None
+    assert fast.cycles is not None and slow.cycles is not None and slow.wait_cycles is not None
+    assert slow.wait_cycles > 0 and slow.cycles - slow.wait_cycles == fast.cycles
+    assert slow_board.energy is not None
+    assert slow.energy_nj == pytest.approx(slow.cycles * slow_board.energy.nj_per_cycle)
+    assert sum(layer.wait_cycles or 0 for layer in slow.layers) > 0
+    assert slow.layers[0].cycles is not None
+    assert slow.layers[0].energy_nj == pytest.approx(slow.layers[0].cycles * slow_board.energy.nj_per_cycle)
+
+
 def test_the_host_measures_time() -> None:
     board, firmware = ready("host")
     result = measure(firmware, board, samples(3))
