@@ -249,6 +249,8 @@ def tune(
     seed: Annotated[int, typer.Option("--seed", help="Seed of the random sample that is run.")] = 0,
     calibration: CalibrationOption = None,
     objective: ObjectiveOption = "latency",
+    kernels: KernelsOption = "native",
+    cmsis_nn: CmsisNnOption = None,
     port: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--port", help="Serial port of a board that is plugged in."),
@@ -270,6 +272,8 @@ def tune(
         output=output,
         calibration=calibration,
         objective=objective,
+        kernels=kernels,
+        cmsis_nn=cmsis_nn,
         resume=resume,
         seed=seed,
         port=port,

@@ -213,8 +213,8 @@ def compile_model(
     from tinyopt.pipeline import plan_for
 
     board = load_board(board_name)
-    costs = planning_costs(tuning, board_name, board)
     backend = planning_backend(kernels, cmsis_nn, board)
+    costs = planning_costs(tuning, board_name, board, backend)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     with progress(f"planning for {board.title}"):
         plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend)
@@ -250,8 +250,8 @@ def run_model(
     from tinyopt.report import render, write_csv
 
     board = load_board(board_name)
-    costs = planning_costs(tuning, board_name, board)
     backend = planning_backend(kernels, cmsis_nn, board)
+    costs = planning_costs(tuning, board_name, board, backend)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     samples = _samples(data, graph, limit)
     with progress(f"reference executor, {len(samples)} samples") as one, progress(f"{board.title}") as two:

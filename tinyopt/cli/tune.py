@@ -15,6 +15,7 @@ from tinyopt.errors import DataError, DeviceError, ToolError
 from tinyopt.names import short_name
 
 if TYPE_CHECKING:
+    from tinyopt.plan.cmsis_nn import Backend
     from tinyopt.plan.costs import Costs
     from tinyopt.tune import TuningResult
     from tinyopt.tune.tuner import Measure
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FLASH_SECONDS = 300.0
 
 
-def planning_costs(tuning: str, board_name: str, board: Board) -> Costs | None:
+def planning_costs(tuning: str, board_name: str, board: Board, backend: Backend | None) -> Costs | None:
     """The measurements to plan with, if there are any.
 
     ``tuning``: ``auto`` (the board's own table where there is one), ``none``, or a file. What is used is said on
@@ -38,7 +39,7 @@ def planning_costs(tuning: str, board_name: str, board: Board) -> Costs | None:
     path = default_table_path(board_name, board) if tuning == "auto" else Path(tuning)
     if tuning == "auto" and not path.is_file():
         return None
-    tuned = tuned_costs(load_table(path), board, path)
+    tuned = tuned_costs(load_table(path), board, path, backend.kernels if backend is not None else ())
     show_notes("\n".join(tuned.notes))
     return tuned.costs if tuned.used else None
 
@@ -50,6 +51,8 @@ def tune_model(
     output: Path | None,
     calibration: str | None,
     objective: str,
+    kernels: str,
+    cmsis_nn: Path | None,
     resume: bool,
     seed: int,
     port: str | None,
@@ -59,6 +62,7 @@ def tune_model(
     json_output: bool,
 ) -> None:
     from tinyopt.cli.commands import _quantized, load_model
+    from tinyopt.cli.kernels import planning_backend
     from tinyopt.optimise import optimise as optimise_graph
     from tinyopt.tune import default_table_path, tune
 
@@ -66,6 +70,7 @@ def tune_model(
         raise DataError(f"--seed is {seed}; it must be 0 or more")
     board = load_board(board_name)
     measure = _measure_hardware(board, port, flash)
+    backend = planning_backend(kernels, cmsis_nn, board)
     graph = _quantized(load_model(model, input_layout=input_layout), calibration)
     path = output or default_table_path(board_name, board)
     with progress(f"measuring kernels on {board.title}") as step:
@@ -75,6 +80,7 @@ def tune_model(
                 board,
                 path,
                 objective=objective,
+                backend=backend,
                 resume=resume,
                 seed=seed,
                 measure=measure,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from functools import cache
+from pathlib import Path
 
 from tinyopt.board import Board
 from tinyopt.build.firmware import OPTIMISE
 from tinyopt.errors import ToolError
-from tinyopt.generate.kernels import kernel_files
+from tinyopt.generate.kernels import kernel_files, library_files
 from tinyopt.plan.kernel import Kernel
 from tinyopt.resources import resource
 from tinyopt.tune.table import Context, Unit
@@ -16,14 +17,19 @@ from tinyopt.tune.table import Context, Unit
 _DIGITS = 16
 
 
-@cache
 def kernel_digest(kernel: Kernel) -> str:
-    """Digest of the C files that a kernel is compiled from, headers included."""
-    root = resource("firmware") / "kernels"
+    """Digest of the C files that a kernel is compiled from: headers and those of a library included."""
     digest = hashlib.sha256()
     for path in kernel_files((kernel,)):
-        digest.update(path.as_posix().encode() + b"\0" + (root / path).read_bytes() + b"\0")
+        digest.update(path.as_posix().encode() + b"\0" + _content(path) + b"\0")
+    for name, text in library_files((kernel,)).items():
+        digest.update(name.encode() + b"\0" + text.encode() + b"\0")
     return digest.hexdigest()[:_DIGITS]
+
+
+@cache
+def _content(path: Path) -> bytes:
+    return (resource("firmware") / "kernels" / path).read_bytes()
 
 
 def board_digest(board: Board) -> str:
@@ -69,8 +75,6 @@ def counter_of(board: Board, unit: Unit) -> str:
 
 @cache
 def _cycle_model_digest() -> str:
-    from pathlib import Path
-
     import hil.cycles
 
     folder = Path(hil.cycles.__file__).parent

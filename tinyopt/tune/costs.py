@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tinyopt.board import Board
 from tinyopt.plan.catalogue import all_kernels
 from tinyopt.plan.costs import Costs, Measured, core_costs
+from tinyopt.plan.kernel import Kernel
 from tinyopt.tune.context import compiler_version, context_of, kernel_digest
 from tinyopt.tune.table import Context, Entry, TuningTable, Unit
 
@@ -27,14 +28,16 @@ class TunedCosts:
     notes: tuple[str, ...]
 
 
-def usable_entries(table: TuningTable, board: Board) -> tuple[Context | None, tuple[Entry, ...]]:
-    """The measurements that hold on this board now, all in one unit.
+def usable_entries(
+    table: TuningTable, board: Board, more: Iterable[Kernel] = ()
+) -> tuple[Context | None, tuple[Entry, ...]]:
+    """The measurements that hold on this board now, all in one unit. ``more``: kernels beside those of the catalogue.
 
     Where the compiler is not installed, the one that the table was measured with is taken for granted.
     """
     compiler = compiler_version(board)
     named = {entry.kernel for entry in table.entries}
-    digests = {kernel.name: kernel_digest(kernel) for kernel in all_kernels() if kernel.name in named}
+    digests = {kernel.name: kernel_digest(kernel) for kernel in (*all_kernels(), *more) if kernel.name in named}
     for unit in _PREFERRED:
         fitting = [
             index
@@ -48,12 +51,14 @@ def usable_entries(table: TuningTable, board: Board) -> tuple[Context | None, tu
     return None, ()
 
 
-def tuned_costs(table: TuningTable, board: Board, path: Path) -> TunedCosts:
-    """What the planner is to use."""
-    context, entries = usable_entries(table, board)
+def tuned_costs(table: TuningTable, board: Board, path: Path, more: Iterable[Kernel] = ()) -> TunedCosts:
+    """What the planner is to use. ``more``: kernels beside those of the catalogue."""
+    more = tuple(more)
+    context, entries = usable_entries(table, board, more)
     mine = [e for e in table.entries if table.contexts[e.context].board == board.name]
     used = {id(entry) for entry in entries}
-    stale = sum(1 for entry in mine if id(entry) not in used)
+    known = {kernel.name for kernel in (*all_kernels(), *more)}
+    stale = sum(1 for entry in mine if entry.kernel in known and id(entry) not in used)
     notes = []
     if entries:
         notes.append(f"planned from {len(entries):,} measurements of {path}")

@@ -29,6 +29,8 @@ def targets(plan: Plan) -> tuple[Target, ...]:
         known = found.get(key)
         if known is None:
             fit = candidates(plan.graph, call.operator, plan.board.features)
+            if plan.backend is not None:
+                fit += plan.backend.accepting(plan.graph, call.operator)
             names = tuple(kernel.name for kernel in fit)
             found[key] = Target(key, (call.operator.name,), names, call.kernel.name)
         else:

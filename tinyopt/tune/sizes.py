@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tinyopt.build import Firmware
 from tinyopt.build.sizes import Contribution, map_contributions
+from tinyopt.generate.kernels import VENDOR, library_files
 from tinyopt.plan import Plan
 from tinyopt.plan.kernel import Kernel
 from tinyopt.plan.lowering import kernels_of
@@ -14,7 +15,7 @@ _LOADED = (".text", ".rodata", ".data", ".sdata", ".srodata")
 
 
 def code_bytes(plan: Plan, firmware: Firmware) -> dict[str, int]:
-    """Kernel name → bytes of code and tables from its C file that the linker kept.
+    """Kernel name → bytes of code and tables from its C file, and from its library's, that the linker kept.
 
     Where two kernels of a plan share a file, the sections that are named after the one do not count for the other.
     What several files share (headers' functions are in each of them; those of ``common/*.c`` in none) is not counted.
@@ -27,11 +28,15 @@ def code_bytes(plan: Plan, firmware: Firmware) -> dict[str, int]:
             by_object.setdefault(item.object_file, []).append(item)
     objects = firmware.project.directory / "build" / "objects"
     kernels = kernels_of(plan.calls)
-    return {kernel.name: _own(kernel, kernels, by_object.get(str(_object(objects, kernel)), [])) for kernel in kernels}
+    return {
+        kernel.name: sum(_own(kernel, kernels, by_object.get(str(path), [])) for path in _objects(objects, kernel))
+        for kernel in kernels
+    }
 
 
-def _object(objects: Path, kernel: Kernel) -> Path:
-    return objects / "kernels" / kernel.family / Path(kernel.source).with_suffix(".o")
+def _objects(objects: Path, kernel: Kernel) -> list[Path]:
+    files = [Path(kernel.family, kernel.source), *(Path(VENDOR, name) for name in library_files((kernel,)))]
+    return [objects / "kernels" / file.with_suffix(".o") for file in files if file.suffix == ".c"]
 
 
 def _own(kernel: Kernel, kernels: tuple[Kernel, ...], items: list[Contribution]) -> int:

@@ -28,6 +28,7 @@ from tinyopt.tune.table import Entry, TuningTable, Unit, load_table, save_table
 if TYPE_CHECKING:
     from hil import Measurement
     from tinyopt.build import Firmware
+    from tinyopt.plan.cmsis_nn import Backend
 
 Step = Callable[[int, int], None]
 Measure = Callable[["Firmware", Samples], "Measurement"]
@@ -80,6 +81,7 @@ def tune(
     path: Path,
     *,
     objective: str | Objective = "latency",
+    backend: Backend | None = None,
     resume: bool = False,
     seed: int = 0,
     measure: Measure | None = None,
@@ -89,7 +91,8 @@ def tune(
 
     ``graph``: as it is planned, that is, optimised. Every round builds the measuring firmware of the whole model with
     one kernel for every operator, so that each is measured where it will work. The table is saved after every round;
-    with ``resume`` what it holds already is not measured again. ``seed``: of the random sample that is run.
+    with ``resume`` what it holds already is not measured again. ``backend``: kernels to measure beside those of the
+    catalogue. ``seed``: of the random sample that is run.
     ``measure``: how a firmware is run; the default is the board's emulator.
 
     Raises:
@@ -99,10 +102,12 @@ def tune(
     """
     goal = Objective.parse(objective)
     table = load_table(path) if path.is_file() else TuningTable()
-    base = make_plan(graph, board, objective=goal)
+    more = backend.kernels if backend is not None else ()
+    base = make_plan(graph, board, objective=goal, backend=backend)
     items = targets(base)
-    known = _known(table, board) if resume else frozenset()
-    bench = _Bench(graph, board, goal, path, table, measure or emulated(board), load_samples(f"random:{seed}:1", graph))
+    known = frozenset((e.operator, e.kernel) for e in usable_entries(table, board, more)[1]) if resume else frozenset()
+    samples = load_samples(f"random:{seed}:1", graph)
+    bench = _Bench(graph, board, goal, backend, path, table, measure or emulated(board), samples)
     wanted = rounds(items, known)
     pairs = {(item.signature, kernel) for item in items for kernel in item.kernels}
     steps = len(wanted) + 2
@@ -116,11 +121,11 @@ def tune(
         if any((item.signature, pins.get(n, item.chosen)) not in bench.seen for item in items for n in item.operators):
             bench.round(pinned, pins, pairs - known)
         report(index + 2, steps)
-    tuned = tuned_costs(load_table(path), board, path)
-    plan = make_plan(graph, board, objective=goal, costs=tuned.costs)
+    tuned = tuned_costs(load_table(path), board, path, more)
+    plan = make_plan(graph, board, objective=goal, costs=tuned.costs, backend=backend)
     after = before if _kernels(plan) == _kernels(base) else bench.run(plan, frozenset())
     report(steps, steps)
-    counts = {(e.operator, e.kernel): e.count for e in usable_entries(load_table(path), board)[1]}
+    counts = {(e.operator, e.kernel): e.count for e in usable_entries(load_table(path), board, more)[1]}
     return TuningResult(
         path,
         bench.unit or "cycles",
@@ -132,10 +137,6 @@ def tune(
         _operators(base, plan, counts),
         tuple(bench.notes),
     )
-
-
-def _known(table: TuningTable, board: Board) -> frozenset[tuple[str, str]]:
-    return frozenset((entry.operator, entry.kernel) for entry in usable_entries(table, board)[1])
 
 
 def _kernels(plan: Plan) -> list[tuple[str, str]]:
@@ -165,12 +166,13 @@ class _Bench:
         graph: Graph,
         board: Board,
         objective: Objective,
+        backend: Backend | None,
         path: Path,
         table: TuningTable,
         measure: Measure,
         samples: Samples,
     ) -> None:
-        self.graph, self.board, self.objective = graph, board, objective
+        self.graph, self.board, self.objective, self.backend = graph, board, objective, backend
         self.path, self.table, self.measure, self.samples = path, table, measure, samples
         self.reference = _reference(graph, samples)
         self.seen: set[tuple[str, str]] = set()
@@ -184,7 +186,8 @@ class _Bench:
         A part at a time is also how a kernel that computes wrong outputs is found.
         """
         try:
-            plan = make_plan(self.graph, self.board, objective=self.objective, pins={**pinned, **pins})
+            together = {**pinned, **pins}
+            plan = make_plan(self.graph, self.board, objective=self.objective, pins=together, backend=self.backend)
             self.run(plan, wanted)
         except (BoardError, MismatchError) as error:
             if len(pins) > 1:
