@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from tinyopt.graph import Array
-from tinyopt.plan.packing import all_shift_right
+from tinyopt.plan.packing import all_shift_right, right_shifts
+
+
+def _reach(weights: Array, bias: Array) -> Array:
+    """Per channel, the largest magnitude of the bias plus products of any int8 inputs."""
+    wide = weights.astype(np.int64)
+    largest = np.maximum(-128 * wide, 127 * wide).sum(axis=1) + bias
+    smallest = np.minimum(-128 * wide, 127 * wide).sum(axis=1) + bias
+    result: Array = np.maximum(np.abs(largest), np.abs(smallest))
+    return result
 
 
 def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> bool:
@@ -15,48 +24,104 @@ def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
     ``shifts``: [channels] or [1]. The largest sum of a channel is its bias plus its taps at their worst int8 inputs.
     The high channel of a pair needs sums below 2**23, the low one below 2**30; shifts must be to the right.
     """
-    wide = weights.astype(np.int64)
-    largest = np.maximum(-128 * wide, 127 * wide).sum(axis=1) + bias
-    smallest = np.minimum(-128 * wide, 127 * wide).sum(axis=1) + bias
-    reach = np.maximum(np.abs(largest), np.abs(smallest))
+    reach = _reach(weights, bias)
     odd_fits = len(reach) < 2 or int(reach[1::2].max()) < 1 << 23
     return all_shift_right(multipliers, shifts) and int(reach.max()) < 1 << 30 and odd_fits and weights.min() > -128
 
 
-def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:
-    """The stream of words of ``blocks_dsp.h``, as bytes (int8, little-endian), to be aligned to four.
+def fits_relu_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array, zero_point: int) -> bool:
+    """Whether the block kernels for outputs at the zero point or above may compute this; see ``fits_blocks``.
 
-    Shapes as in ``fits_blocks``, which must hold.
+    Sums of all channels stay below 2**23, and the requantized value stays below 2**31 before its shift.
     """
-    head, words, tail = _pair_words(weights, bias, multipliers, shifts)
-    return _as_bytes(np.concatenate([head, words, tail], axis=1))
+    reach = _reach(weights, bias)
+    if not fits_blocks(weights, bias, multipliers, shifts) or int(reach.max()) >= 1 << 23:
+        return False
+    rights = -right_shifts(multipliers, shifts).astype(np.int64)
+    if int(rights.max()) > 24:
+        return False
+    values = (reach * multipliers.astype(np.int64) >> 24) + np.abs(_relu_offsets(rights, zero_point))
+    return int(values.max()) < (1 << 31) - 1
+
+
+def _relu_offsets(rights: Array, zero_point: int) -> Array:
+    result: Array = 64 + ((2 * zero_point + 1) << (6 + rights))
+    return result
+
+
+def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array, *, run: int) -> Array:
+    """The stream of words of ``blocks_dsp.h`` for any outputs, as bytes (int8, little-endian), to be aligned to four.
+
+    Shapes as in ``fits_blocks``, which must hold; ``run``: taps of a run, which divides the taps.
+    """
+    scales, rights = _scales(len(weights), multipliers, shifts)
+    tail = np.concatenate([scales, _halves(rights - 1)], axis=1)
+    return _as_bytes(np.concatenate([_heads(bias), _pair_words(weights, run), tail], axis=1))
+
+
+def pack_relu_stream(
+    weights: Array, bias: Array, multipliers: Array, shifts: Array, *, run: int, zero_point: int
+) -> Array:
+    """As ``pack_stream``, for outputs at the zero point or above; ``fits_relu_blocks`` must hold."""
+    scales, rights = _scales(len(weights), multipliers, shifts)
+    both = np.stack([scales, _relu_offsets(rights, zero_point)], axis=2).reshape(len(scales), 4)
+    tail = np.concatenate([_halves(rights + 7), both], axis=1)
+    return _as_bytes(np.concatenate([_heads(bias), _pair_words(weights, run), tail], axis=1))
 
 
 def pack_stream_of_eight(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:
     """The stream of ``fully_connected_s8/dsp_8.c``: four pairs interleaved. Channels must be a multiple of eight, taps
     of four; shapes as in ``fits_blocks``, which must hold."""
-    head, words, tail = (part.reshape(-1, 4, part.shape[1]) for part in _pair_words(weights, bias, multipliers, shifts))
+    scales, rights = _scales(len(weights), multipliers, shifts)
+    tail = np.concatenate([scales, _halves(rights - 1)], axis=1)
+    parts = (_heads(bias), _pair_words(weights, weights.shape[1]), tail)
+    head, words, tail = (part.reshape(-1, 4, part.shape[1]) for part in parts)
     blocks = [part.reshape(len(part), -1) for part in (head, words.swapaxes(1, 2), tail)]
     return _as_bytes(np.concatenate(blocks, axis=1))
 
 
-def _pair_words(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> tuple[Array, Array, Array]:
-    """Per pair of channels: two words of bias, two words per four taps, three words of requantization; int64."""
-    channels, taps = weights.shape
-    pairs, groups = -(-channels // 2), -(-taps // 4)
-    padded = np.zeros((2 * pairs, 4 * groups), np.int64)
-    padded[:channels, :taps] = weights
-    full = [np.zeros(2 * pairs, np.int64) for _ in range(3)]
-    for target, values in zip(full, (bias, multipliers, np.where(multipliers == 0, 0, -shifts.astype(np.int64) - 1))):
-        target[:channels] = values
-    biases, scales, rights = (values.reshape(pairs, 2) for values in full)
+def block_words(taps: int) -> int:
+    """Words of a run of taps: two per four taps, one where a single tap is left."""
+    return -(-taps // 4) * 2 - (taps % 4 == 1)
 
+
+def _pairs(values: Array) -> Array:
+    """Values of the channels, [channels] → [pairs, 2]; a missing last one is zero. int64"""
+    result = np.zeros(-(-len(values) // 2) * 2, np.int64)
+    result[: len(values)] = values
+    return result.reshape(-1, 2)
+
+
+def _heads(bias: Array) -> Array:
+    low, high = _pairs(bias).T
+    return np.stack([low, low + 256 * high], axis=1)
+
+
+def _scales(channels: int, multipliers: Array, shifts: Array) -> tuple[Array, Array]:
+    """Multipliers and shifts to the right of the pairs of channels, [pairs, 2] each, int64."""
+    rights = -right_shifts(multipliers, shifts).astype(np.int64)
+    full = (np.broadcast_to(values, channels) for values in (multipliers, rights))
+    scales, rights = (_pairs(values) for values in full)
+    return scales, np.maximum(rights, 1)
+
+
+def _halves(values: Array) -> Array:
+    """Two columns in the halves of one."""
+    result: Array = (values[:, 0] | values[:, 1] << 16)[:, None]
+    return result
+
+
+def _pair_words(weights: Array, run: int) -> Array:
+    """The words of weights of each pair of channels, [pairs, words], int64. ``weights``: [channels, taps]."""
+    channels, taps = weights.shape
+    pairs, groups = -(-channels // 2), -(-run // 4)
+    padded = np.zeros((2 * pairs, taps // run, 4 * groups), np.int64)
+    padded[:channels, :, :run] = weights.reshape(channels, -1, run)
     low, high = padded[0::2], padded[1::2]
-    halves = ((high << 8) + low).reshape(pairs, groups, 2, 2) & 0xFFFF  # taps (0, 1), (2, 3) of a group
-    words = halves[:, :, 0, :] | halves[:, :, 1, :] << 16  # (0, 2), (1, 3)
-    head = np.stack([biases[:, 0], biases[:, 0] + 256 * biases[:, 1]], axis=1)
-    tail = np.concatenate([scales, (rights[:, 0] | rights[:, 1] << 16)[:, None]], axis=1)
-    return head, words.reshape(pairs, 2 * groups), tail
+    halves = ((high << 8) + low).reshape(pairs, -1, groups, 2, 2) & 0xFFFF  # taps (0, 1), (2, 3) of a group
+    words = halves[:, :, :, 0, :] | halves[:, :, :, 1, :] << 16  # (0, 2), (1, 3)
+    result: Array = words.reshape(pairs, taps // run, 2 * groups)[:, :, : block_words(run)].reshape(pairs, -1)
+    return result
 
 
 def _as_bytes(words: Array) -> Array:

@@ -26,6 +26,20 @@ def convolution_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, block: int) ->
     return int(max(0, (starts * channels - still_needed[starts]).max()))
 
 
+def window_lag(x: Tensor, y: Tensor, attributes: ops.Conv2d, rows: int, block: int) -> int:
+    """As ``convolution_lag``, for a kernel that keeps a window of ``rows`` input rows, from the top row of taps of the
+    output row that a block begins in: what was copied there may be overwritten."""
+    _, height, width, channels = y.shape
+    spill = 0 if width % block == 0 else block - 1
+    lag = 0
+    for row in range(height):
+        unread = max(0, row * attributes.stride[0] - attributes.padding.top + rows)
+        if unread < x.shape[1]:
+            written = min((row + 1) * width + spill, height * width) * channels
+            lag = max(lag, written - unread * x.shape[2] * x.shape[3])
+    return lag
+
+
 def _starts(pixels: int, block: int) -> list[int]:
     """The pixels at which blocks start."""
     whole = pixels // block * block

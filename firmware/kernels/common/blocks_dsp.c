@@ -4,15 +4,14 @@
 #include "dsp.h"
 
 void tinyopt_block_widen(const int8_t *patch, int32_t taps, int32_t pixels, uint32_t *columns) {
-  for (; taps >= 4; taps -= 4, patch += 4, columns += 2 * pixels) {
-    uint32_t word = tinyopt_load_s8x4(patch);
-    columns[0] = tinyopt_sxtb16(word);
-    columns[pixels] = tinyopt_sxtb16_ror8(word);
-  }
-  if (taps > 0) {
-    uint32_t word = tinyopt_load_s8_tail(patch, taps);
-    columns[0] = tinyopt_sxtb16(word);
-    columns[pixels] = tinyopt_sxtb16_ror8(word);
+  for (; taps > 0; taps -= 4, patch += 4) {
+    uint32_t word = taps >= 4 ? tinyopt_load_s8x4(patch) : tinyopt_load_s8_tail(patch, taps);
+    *columns = tinyopt_sxtb16(word);
+    columns += pixels;
+    if (taps > 1) {
+      *columns = tinyopt_sxtb16_ror8(word);
+      columns += pixels;
+    }
   }
 }
 
@@ -27,13 +26,14 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 /* Registers: r0 columns, r1 stream, r2 weights of both channels, r3 those of the low one, r4 to r11 sums (low and high
  * of each pixel), r12 and lr activations.
  *
- * The loop over taps is unrolled four groups deep. A number of groups that is no multiple of four enters it in the
- * middle, with the pointers moved back accordingly; all its instructions are four bytes, so that the place is computed.
+ * The loop over words is unrolled eight deep; its first step moves the pointers past the round, and compares. A number
+ * of words that is no multiple of eight enters it in the middle, with the pointers as the first step would leave them;
+ * all its instructions are four bytes, so that the place is computed.
  *
- * Frame: 0 columns at the entry, 4 address of the entry, 8 bytes the stream is moved back, 12 end of the columns,
+ * Frame: 0 columns at the entry, 4 end of the columns, 8 bytes the stream is moved on, 12 address of the entry,
  * 16 channels left, 20 output, 24 stride, 28 offset. */
 /* clang-format off */
-#define BEGIN(bytes_per_group, code_per_group) \
+#define BEGIN(bytes_per_word, code_per_word) \
   ".syntax unified\n" \
   "push {r4-r11, lr}\n" \
   "sub sp, sp, #36\n" \
@@ -41,35 +41,80 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "str r5, [sp, #16]\n" \
   "strd r2, r6, [sp, #20]\n" \
   "str r7, [sp, #28]\n" \
-  "mov r8, #" #bytes_per_group "\n" \
+  "mov r8, #" #bytes_per_word "\n" \
   "mla r9, r8, r4, r3\n" \
-  "str r9, [sp, #12]\n" \
-  "rsb r4, r4, #0\n" \
-  "and r4, r4, #3\n" /* groups to skip */ \
-  "mls r3, r8, r4, r3\n" \
-  "mov r8, #" #code_per_group "\n" \
+  "and r5, r4, #7\n" \
+  "mla r8, r8, r5, r3\n" \
+  "strd r8, r9, [sp]\n" \
+  "lsl r6, r5, #2\n" \
   "adr.w r9, 2f\n" \
+  "rsbs r4, r4, #0\n" \
+  "ands r4, r4, #7\n" /* words to skip */ \
+  "it ne\n" \
+  "addne r9, r9, #8\n" /* the first step's comparison */ \
+  "mov r8, #" #code_per_word "\n" \
   "mla r9, r8, r4, r9\n" \
   "orr r9, r9, #1\n" \
-  "strd r3, r9, [sp, #0]\n" \
-  "lsl r4, r4, #3\n" \
-  "str r4, [sp, #8]\n" \
+  "strd r6, r9, [sp, #8]\n" \
   "1:\n" /* a pair of channels */ \
-  "ldr r0, [sp, #0]\n" \
-  "ldr r12, [sp, #4]\n" \
-  "ldr r3, [sp, #8]\n" \
+  "ldmia sp, {r0, r2, r3, r12}\n" \
   "ldmia r1!, {r4, r5}\n" \
-  "sub r1, r1, r3\n"
-
-/* After the unrolled taps: next round, or fetch what requantization needs. */
-#define ROUND(bytes) \
-  "adds r0, r0, #" #bytes "\n" \
-  "ldr r2, [sp, #12]\n" \
-  "adds r1, r1, #32\n" \
   "cmp r0, r2\n" \
-  "bne.w 2b\n" \
-  "ldmia r1!, {r2, r3, r12}\n" \
-  "ldr lr, [sp, #28]\n"
+  "add r1, r1, r3\n"
+
+#define COPY_SUMS \
+  "mov r6, r4\n" \
+  "mov r7, r5\n" \
+  "mov r8, r4\n" \
+  "mov r9, r5\n" \
+  "mov r10, r4\n" \
+  "mov r11, r5\n"
+
+#define WORDS(step) ".balign 4\n" "2:\n" step##_FIRST step(1) step(2) step(3) step(4) step(5) step(6) step(7) "bne.w 2b\n"
+
+#define SUMS_4(at) \
+  "sxtb16 r3, r2\n" \
+  "smlad r4, r12, r3, r4\n" \
+  "smlad r5, r12, r2, r5\n" \
+  "smlad r6, lr, r3, r6\n" \
+  "smlad r7, lr, r2, r7\n" \
+  "ldr.w r12, [r0, #" at "+8]\n" \
+  "ldr.w lr, [r0, #" at "+12]\n" \
+  "smlad r8, r12, r3, r8\n" \
+  "smlad r9, r12, r2, r9\n" \
+  "smlad r10, lr, r3, r10\n" \
+  "smlad r11, lr, r2, r11\n"
+
+#define WORD_4(i) \
+  "ldr.w r2, [r1, #" #i "*4-32]\n" \
+  "ldr.w r12, [r0, #" #i "*16-128]\n" \
+  "ldr.w lr, [r0, #" #i "*16-124]\n" \
+  SUMS_4(#i "*16-128")
+
+#define WORD_4_FIRST \
+  "ldr.w r12, [r0], #128\n" \
+  "ldr.w r2, [r1], #32\n" \
+  "ldr.w lr, [r0, #-124]\n" \
+  "ldr.w r3, [sp, #4]\n" \
+  "cmp.w r0, r3\n" \
+  SUMS_4("-128")
+
+#define SUMS_1 \
+  "sxtb16 r3, r2\n" \
+  "smlad r4, r12, r3, r4\n" \
+  "smlad r5, r12, r2, r5\n"
+
+#define WORD_1(i) \
+  "ldr.w r2, [r1, #" #i "*4-32]\n" \
+  "ldr.w r12, [r0, #" #i "*4-32]\n" \
+  SUMS_1
+
+#define WORD_1_FIRST \
+  "ldr.w r12, [r0], #32\n" \
+  "ldr.w r2, [r1], #32\n" \
+  "ldr.w r3, [sp, #4]\n" \
+  "cmp.w r0, r3\n" \
+  SUMS_1
 
 #define REQUANTIZE(sum, multiplier) \
   "smmulr " sum ", " sum ", " multiplier "\n" \
@@ -80,6 +125,9 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 #define LOW(sum) "lsl " sum ", " sum ", #1\n" REQUANTIZE(sum, "r2")
 #define HIGH(sum) "asr " sum ", " sum ", #7\n" REQUANTIZE(sum, "r3")
 
+#define SCALES \
+  "ldmia r1!, {r2, r3, r12}\n" \
+  "ldr lr, [sp, #28]\n"
 #define OUTPUTS \
   "ldr r3, [sp, #16]\n" \
   "ldrd r0, r2, [sp, #20]\n" \
@@ -94,104 +142,93 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "add sp, sp, #36\n" \
   "pop {r4-r11, pc}\n"
 
-#define EIGHT(taps) ".balign 4\n" "2:\n" taps(0) taps(1) taps(2) taps(3) taps(4) taps(5) taps(6) taps(7)
-
-#define TAPS_4(i) \
-  "ldr.w r2, [r1, #" #i "*4]\n" \
-  "ldr.w r12, [r0, #" #i "*16]\n" \
-  "ldr.w lr, [r0, #" #i "*16+4]\n" \
-  "sxtb16 r3, r2\n" \
-  "smlad r4, r12, r3, r4\n" \
-  "smlad r5, r12, r2, r5\n" \
-  "smlad r6, lr, r3, r6\n" \
-  "smlad r7, lr, r2, r7\n" \
-  "ldr.w r12, [r0, #" #i "*16+8]\n" \
-  "ldr.w lr, [r0, #" #i "*16+12]\n" \
-  "smlad r8, r12, r3, r8\n" \
-  "smlad r9, r12, r2, r9\n" \
-  "smlad r10, lr, r3, r10\n" \
-  "smlad r11, lr, r2, r11\n"
-
-#define TAPS_1(i) \
-  "ldr.w r2, [r1, #" #i "*4]\n" \
-  "ldr.w r12, [r0, #" #i "*4]\n" \
-  "sxtb16 r3, r2\n" \
-  "smlad r4, r12, r3, r4\n" \
-  "smlad r5, r12, r2, r5\n"
+/* Outputs at the zero point or above: r0 shifts, r2 multiplier, r3 output, r12 offset, lr stride. Nothing pipelines
+ * behind a store, so other work follows every one. */
+#define RELU(sum) \
+  "smmla " sum ", " sum ", r2, r12\n" \
+  "asr " sum ", " sum ", r0\n" \
+  "ssat " sum ", #8, " sum "\n"
+#define LOW_RELU(low, high) \
+  "sub " high ", " high ", " low "\n" \
+  "lsl " low ", " low ", #8\n" \
+  RELU(low)
+#define SCALES_RELU \
+  "ldmia r1!, {r0, r2, r12}\n" \
+  "ldrd r3, lr, [sp, #20]\n"
+#define HIGH_SCALES_RELU /* ends the work where there is no high channel */ \
+  "lsr r0, r0, #16\n" \
+  "ldr r2, [sp, #16]\n" \
+  "subs r2, r2, #2\n" \
+  "str r2, [sp, #16]\n" \
+  "bmi 3f\n" \
+  "ldmia r1!, {r2, r12}\n"
+#define NEXT_RELU /* the flags are those of the channels left */ \
+  "add r3, r3, #2\n" \
+  "str r3, [sp, #20]\n" \
+  "bne.w 1b\n" \
+  "3:\n" \
+  "add sp, sp, #36\n" \
+  "pop {r4-r11, pc}\n"
 
 #define UNUSED __attribute__((unused))
 
-/* r0 run, r1 columns, r2 words, r3 runs left, r4 input, r5 words left, r6 to r10 data, r11 step. A store is followed by
- * something else than an access where there is anything else to do: nothing pipelines behind a store. */
-__attribute__((naked)) void tinyopt_block_widen_runs(const int8_t *from UNUSED, uint32_t *columns UNUSED,
-                                                     int32_t words UNUSED, int32_t runs UNUSED, int32_t step UNUSED) {
+/* r0, r2, r12, lr even taps, r1 columns, r3 words left of the run, r4 to r7 pixels, r8 to r11 data.
+ * Frame: 0 words of a run, 4 runs left, 8 from the end of a run to the next. */
+__attribute__((naked)) void tinyopt_block_widen_4(const int8_t *const from[4] UNUSED, uint32_t *columns UNUSED,
+                                                  int32_t words UNUSED, int32_t runs UNUSED, int32_t step UNUSED) {
   __asm__ volatile(
       ".syntax unified\n"
       "push {r4-r11, lr}\n"
-      "ldr r11, [sp, #36]\n"
+      "ldr r12, [sp, #36]\n"
+      "sub sp, sp, #12\n"
+      "ldmia r0, {r4-r7}\n"
+      "add r0, r2, #1\n"
+      "bic r0, r0, #1\n"
+      "sub r12, r12, r0, lsl #1\n"
+      "strd r2, r3, [sp]\n"
+      "str r12, [sp, #8]\n"
       "1:\n"
-      "mov r4, r0\n"
-      "subs r5, r2, #4\n"
-      "add r0, r0, r11\n"
-      "blt 3f\n"
+      "ldr r3, [sp]\n"
       ".balign 4\n"
       "2:\n"
-      "ldr.w r6, [r4]\n"
-      "ldr.w r7, [r4, #4]\n"
-      "ldr.w r8, [r4, #8]\n"
-      "ldr.w r9, [r4, #12]\n"
-      "sxtb16 r10, r6\n"
-      "sxtb16 r6, r6, ror #8\n"
-      "str.w r10, [r1]\n"
-      "sxtb16 r10, r7\n"
-      "str.w r6, [r1, #16]\n"
-      "sxtb16 r7, r7, ror #8\n"
-      "str.w r10, [r1, #32]\n"
-      "sxtb16 r10, r8\n"
-      "str.w r7, [r1, #48]\n"
+      "ldr r8, [r4], #4\n"
+      "ldr r9, [r5], #4\n"
+      "ldr r10, [r6], #4\n"
+      "ldr r11, [r7], #4\n"
+      "subs r3, r3, #2\n"
+      "sxtb16 r0, r8\n"
+      "sxtb16 r2, r9\n"
+      "sxtb16 r12, r10\n"
+      "sxtb16 lr, r11\n"
+      "stmia r1!, {r0, r2, r12, lr}\n"
+      "bmi 3f\n"
       "sxtb16 r8, r8, ror #8\n"
-      "str.w r10, [r1, #64]\n"
-      "sxtb16 r10, r9\n"
-      "str.w r8, [r1, #80]\n"
       "sxtb16 r9, r9, ror #8\n"
-      "str.w r10, [r1, #96]\n"
-      "adds r4, r4, #16\n"
-      "str.w r9, [r1, #112]\n"
-      "adds r1, r1, #128\n"
-      "subs r5, r5, #4\n"
-      "bge 2b\n"
+      "sxtb16 r10, r10, ror #8\n"
+      "sxtb16 r11, r11, ror #8\n"
+      "stmia r1!, {r8-r11}\n"
+      "bne 2b\n"
       "3:\n"
-      "adds r5, r5, #4\n"
-      "beq 5f\n"
-      "4:\n"
-      "ldr r6, [r4]\n"
-      "adds r4, r4, #4\n"
-      "sxtb16 r10, r6\n"
-      "sxtb16 r6, r6, ror #8\n"
-      "str.w r10, [r1]\n"
-      "subs r5, r5, #1\n"
-      "str r6, [r1, #16]\n"
-      "add r1, r1, #32\n"
-      "bne 4b\n"
-      "5:\n"
-      "subs r3, r3, #1\n"
+      "ldrd r0, r2, [sp, #4]\n"
+      "add r4, r4, r2\n"
+      "add r5, r5, r2\n"
+      "add r6, r6, r2\n"
+      "add r7, r7, r2\n"
+      "subs r0, r0, #1\n"
+      "str r0, [sp, #4]\n"
       "bne 1b\n"
+      "add sp, sp, #12\n"
       "pop {r4-r11, pc}\n");
 }
 
 __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(32, 112)
-      "mov r6, r4\n"
-      "mov r7, r5\n"
-      "mov r8, r4\n"
-      "mov r9, r5\n"
-      "mov r10, r4\n"
-      "mov r11, r5\n"
+      BEGIN(16, 56)
+      COPY_SUMS
       "bx r12\n"
-      EIGHT(TAPS_4)
-      ROUND(128)
+      WORDS(WORD_4)
+      SCALES
       "sub r5, r5, r4\n"
       "sub r7, r7, r6\n"
       "sub r9, r9, r8\n"
@@ -219,10 +256,10 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
 __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(8, 40)
+      BEGIN(4, 20)
       "bx r12\n"
-      EIGHT(TAPS_1)
-      ROUND(32)
+      WORDS(WORD_1)
+      SCALES
       "sub r5, r5, r4\n"
       "uxtb r0, r12\n"
       LOW("r4")
@@ -235,40 +272,118 @@ __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, c
       "strb r5, [r0]\n"
       NEXT);
 }
+
+__attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
+                                                 int8_t *output UNUSED) {
+  __asm__ volatile(
+      BEGIN(16, 56)
+      COPY_SUMS
+      "bx r12\n"
+      WORDS(WORD_4)
+      SCALES_RELU
+      LOW_RELU("r4", "r5")
+      "strb r4, [r3]\n"
+      LOW_RELU("r6", "r7")
+      "strb r6, [r3, lr]\n"
+      "add r4, r3, lr, lsl #1\n"
+      LOW_RELU("r8", "r9")
+      "strb r8, [r4]\n"
+      LOW_RELU("r10", "r11")
+      "strb r10, [r4, lr]\n"
+      HIGH_SCALES_RELU
+      RELU("r5")
+      "strb r5, [r3, #1]\n"
+      "add r5, r3, lr\n"
+      RELU("r7")
+      "strb r7, [r5, #1]\n"
+      RELU("r9")
+      "strb r9, [r4, #1]\n"
+      "add r4, r4, lr\n"
+      RELU("r11")
+      "strb r11, [r4, #1]\n"
+      NEXT_RELU);
+}
+
+__attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
+                                                 int8_t *output UNUSED) {
+  __asm__ volatile(
+      BEGIN(4, 20)
+      "bx r12\n"
+      WORDS(WORD_1)
+      SCALES_RELU
+      LOW_RELU("r4", "r5")
+      "strb r4, [r3]\n"
+      HIGH_SCALES_RELU
+      RELU("r5")
+      "strb r5, [r3, #1]\n"
+      NEXT_RELU);
+}
 /* clang-format on */
 
 #else /* the same computation in C, for tests on other machines */
 
-void tinyopt_block_widen_runs(const int8_t *from, uint32_t *columns, int32_t words, int32_t runs, int32_t step) {
-  for (; runs > 0; --runs, from += step, columns += 8 * words) {
-    tinyopt_block_widen(from, 4 * words, 4, columns);
+void tinyopt_block_widen_4(const int8_t *const from[4], uint32_t *columns, int32_t words, int32_t runs, int32_t step) {
+  for (int32_t run = 0; run < runs; ++run) {
+    for (int32_t word = 0; word < words; ++word, columns += 4) {
+      for (int32_t pixel = 0; pixel < 4; ++pixel) {
+        uint32_t four = tinyopt_load_s8x4(from[pixel] + run * step + 4 * (word / 2));
+        columns[pixel] = word & 1 ? tinyopt_sxtb16_ror8(four) : tinyopt_sxtb16(four);
+      }
+    }
   }
 }
 
-static int8_t finish(int32_t doubled, uint32_t multiplier, uint32_t right, const tinyopt_block *block) {
-  return tinyopt_requantize_doubled_s8(doubled, (int32_t)multiplier, (int32_t)right, block->offset);
+/* The sums over the low and the high channel of one pixel, the high one times 256. `columns`: the pixel's first. */
+static void sum_pair(const tinyopt_block *block, const uint32_t *columns, int32_t pixels, const uint32_t *stream,
+                     int32_t *low, int32_t *high) {
+  *low = (int32_t)stream[0];
+  *high = (int32_t)stream[1];
+  for (int32_t i = 0; i < block->words; ++i, columns += pixels) {
+    *low = tinyopt_smlad(*columns, tinyopt_sxtb16(stream[2 + i]), *low);
+    *high = tinyopt_smlad(*columns, stream[2 + i], *high);
+  }
+  *high = (int32_t)((uint32_t)*high - (uint32_t)*low);
 }
 
 static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
   for (int32_t channel = 0; channel < block->channels; channel += 2) {
-    const uint32_t *weights = stream + 2;
-    const uint32_t *scales = weights + 2 * block->groups;
+    const uint32_t *scales = stream + 2 + block->words;
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-      int32_t low = (int32_t)stream[0];
-      int32_t high = (int32_t)stream[1];
-      for (int32_t i = 0; i < 2 * block->groups; ++i) {
-        uint32_t x = block->columns[i * pixels + pixel];
-        low = tinyopt_smlad(x, tinyopt_sxtb16(weights[i]), low);
-        high = tinyopt_smlad(x, weights[i], high);
-      }
       int8_t *out = output + pixel * block->stride + channel;
-      high = (int32_t)((uint32_t)high - (uint32_t)low);
-      out[0] = finish((int32_t)((uint32_t)low << 1), scales[0], scales[2] & 255u, block);
+      int32_t low;
+      int32_t high;
+      sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
+      out[0] = tinyopt_requantize_doubled_s8((int32_t)((uint32_t)low << 1), (int32_t)scales[0],
+                                             (int32_t)(scales[2] & 255u), block->offset);
       if (channel + 1 < block->channels) {
-        out[1] = finish(high >> 7, scales[1], scales[2] >> 16, block);
+        out[1] =
+            tinyopt_requantize_doubled_s8(high >> 7, (int32_t)scales[1], (int32_t)(scales[2] >> 16), block->offset);
       }
     }
     stream = scales + 3;
+  }
+}
+
+/* SMMLA, a shift and SSAT. sum: times 256 */
+static int8_t finish_relu(int32_t sum, const uint32_t *scale, uint32_t shift) {
+  int32_t value = ((int32_t)(((int64_t)sum * (int32_t)scale[0]) >> 32) + (int32_t)scale[1]) >> shift;
+  return (int8_t)tinyopt_clamp(value, INT8_MIN, INT8_MAX);
+}
+
+static void compute_block_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
+  for (int32_t channel = 0; channel < block->channels; channel += 2) {
+    const uint32_t *scales = stream + 2 + block->words;
+    for (int32_t pixel = 0; pixel < pixels; ++pixel) {
+      int8_t *out = output + pixel * block->stride + channel;
+      int32_t low;
+      int32_t high;
+      sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
+      out[0] = finish_relu((int32_t)((uint32_t)low << 8), scales + 1, scales[0] & 255u);
+      if (channel + 1 < block->channels) {
+        out[1] = finish_relu(high, scales + 3, scales[0] >> 16);
+      }
+    }
+    stream = scales + 5;
   }
 }
 
@@ -278,6 +393,14 @@ void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t 
 
 void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
   compute_block(block, stream, output, 1);
+}
+
+void tinyopt_block_4_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
+  compute_block_relu(block, stream, output, 4);
+}
+
+void tinyopt_block_1_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output) {
+  compute_block_relu(block, stream, output, 1);
 }
 
 #endif

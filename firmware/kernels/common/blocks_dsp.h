@@ -3,9 +3,10 @@
  *
  * Weights come as a stream of 32-bit words in the order of consumption. A pair of output channels (low, high) is
  *   bias of low; bias of low + 256 * bias of high, modulo 2^32;
- *   per four taps k: two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high + weight of low;
- *   multiplier of low; multiplier of high; shifts: right shift - 1 of low, of high in the upper half.
- * Taps are padded with zero weights to a multiple of four. An odd last channel is the low one of a pair.
+ *   per run, per four taps k: two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high + weight of low;
+ *   what requantization needs, see below.
+ * Weights that are missing to four taps are zero; where one tap alone is left, the second word is. An odd last channel
+ * is the low one of a pair.
  *
  * Why: SMLAD on a half that holds both weights adds 256 * x * high + x * low. With the sum over low alone (SXTB16 gives
  * its weights), the difference is 256 times the sum over high: one unpacking instruction serves both channels. It is
@@ -14,8 +15,15 @@
  * Columns are the activations of a block, widened to pairs of halves: per four taps, taps (k, k+2) of every pixel, then
  * taps (k+1, k+3) of every pixel.
  *
- * Requantization: SMMULR of twice the sum is the rounding doubling high multiply (the sum stays below 2^30); adding the
- * sign, shifting, adding 2 * zero point + 1 and halving is the rounding shift right, ties away from zero.
+ * Requantization, any outputs: multiplier of low; of high; shifts: right shift - 1 of low, of high in the upper half.
+ * SMMULR of twice the sum is the rounding doubling high multiply (the sum stays below 2^30); adding the sign, shifting,
+ * adding 2 * zero point + 1 and halving is the rounding shift right, ties away from zero.
+ *
+ * Requantization, outputs at the zero point or above (relu): shifts: 7 + right shift of low, of high in the upper half;
+ * multiplier and offset of low; of high. Of what is above the zero point no tie is rounded down, so both roundings are
+ * one constant: with the sum * 256 * multiplier / 2^32 of SMMLA, of which 2^7 are one in the result of the doubling
+ * high multiply, it is offset = 2^6 + 2^(6 + right) + zero point * 2^(7 + right). What is below the zero point stays
+ * below or at it, to be clamped. Sums stay below 2^23 for both channels.
  */
 #ifndef TINYOPT_BLOCKS_DSP_H
 #define TINYOPT_BLOCKS_DSP_H
@@ -24,22 +32,33 @@
 
 typedef struct {
   const uint32_t *columns;
-  int32_t groups;   /* of four taps, at least 1 */
+  int32_t words;    /* of a pixel, at least 1 */
   int32_t channels; /* output channels, at least 1 */
   int32_t stride;   /* bytes from a pixel's outputs to the next pixel's */
-  int32_t offset;   /* 2 * output zero point + 1 */
+  int32_t offset;   /* 2 * output zero point + 1; not read by relu */
 } tinyopt_block;
 
 /* Outputs saturate to int8. output: channel 0 of the block's first pixel. */
 void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
 void tinyopt_block_1(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
 
-/* Widen `taps` activations of one pixel of a block of `pixels`; `columns`: the pixel's first word. Reads exactly `taps`
- * bytes; what is missing to a multiple of four becomes zero. */
+/* The same for outputs that are clamped at the zero point or above it, which is the caller's part if the zero point is
+ * above -128. */
+void tinyopt_block_4_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+void tinyopt_block_1_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+
+/* Words of a run of taps. */
+static inline int32_t tinyopt_block_words(int32_t taps) {
+  return (taps + 3) / 4 * 2 - (taps % 4 == 1 ? 1 : 0);
+}
+
+/* Widen a run of `taps` activations of one pixel of a block of `pixels`; `columns`: the pixel's first word. Reads
+ * exactly `taps` bytes; what is missing to a multiple of four becomes zero. */
 void tinyopt_block_widen(const int8_t *patch, int32_t taps, int32_t pixels, uint32_t *columns);
 
-/* Widen `runs` runs of `words` words each, `step` bytes apart, for one pixel of a block of four; reads them whole. */
-void tinyopt_block_widen_runs(const int8_t *from, uint32_t *columns, int32_t words, int32_t runs, int32_t step);
+/* Widen `runs` runs, `step` bytes apart, of four pixels, from where each begins. Reads four bytes for every two words
+ * or one that is left. */
+void tinyopt_block_widen_4(const int8_t *const from[4], uint32_t *columns, int32_t words, int32_t runs, int32_t step);
 
 /* Clamp `count` outputs after the fact, for activations narrower than int8. */
 void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t high);

@@ -114,13 +114,17 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
 void tinyopt_conv2d_s8_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Arm DSP extension, four pixels by two output channels at a time; groups must be 1. weights: the stream of words of
- * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read); every
- * run of taps (a row of the kernel, a tap when dilated, all when contiguous) is padded with zeros to a multiple of
- * four. scratch: 8 bytes per padded tap, and a padded run in bytes unless contiguous. In place: a 1x1 convolution of
- * stride 1 without padding may have its output begin where its input begins, if it has no more channels. Any other may
- * write over inputs that it has read: pixels are computed in order, and all inputs of four pixels (at the end, of one)
- * are read before their outputs are written. */
+ * blocks_dsp.h, aligned to four bytes, which holds bias, multipliers and shifts too (those fields are not read). A run
+ * is a row of the kernel, a tap when dilated, or the whole patch when contiguous. scratch: 16 bytes per word of a
+ * pixel; and unless contiguous a window of the padded image and 3 bytes: rows from the first to the last tap, and where
+ * the output width is no multiple of four, stride_height * ((output_width + 2) / output_width) more. In place: a 1x1
+ * convolution of stride 1 without padding may have its output begin where its input begins, if it has no more channels.
+ * Any other may write over inputs that it has read: pixels are computed in order, and all inputs of four pixels (at the
+ * end, of one) are read, or all rows of the window, before outputs are written. */
 void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
+/* The same where clamp_low is at least output_zero_point, with the stream for such outputs. */
+void tinyopt_conv2d_s8_dsp_4x2_relu(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
 /* Helium (MVE), two pixels by four output channels at a time; groups must be 1. weights: the stream of bytes of
  * blocks_mve.h with one run, aligned to four, which holds bias, multipliers and shifts too (those fields are not read).

@@ -1,140 +1,153 @@
 /* Convolution with the Arm DSP extension, four pixels by two output channels at a time. Patches are widened into
  * columns once, and every pair of channels then streams its weights past them. See blocks_dsp.h.
  *
- * A patch is made of runs: taps that lie side by side in the input. Each run is padded to a multiple of four taps, so
- * that it is widened straight from the input, whatever its alignment; the weights at the padding are zero. */
+ * A patch is made of runs: taps that lie side by side. Where patches are not whole in the input, the rows under the
+ * kernel are kept in a window with the padding written out, so that widening knows no borders. */
 #include "blocks_dsp.h"
 #include "conv2d_s8.h"
 #include "dsp.h"
 
+typedef void compute_t(const tinyopt_block *block, const uint32_t *stream, int8_t *output);
+
 typedef struct {
   const tinyopt_conv2d_s8 *op;
   const int8_t *image; /* of the batch */
-  const int8_t *end;   /* of the whole input: nothing is read from here on */
-  int8_t *edge;        /* room for a run that is not whole in the image */
-  int32_t run;         /* taps of a run */
-  int32_t words;       /* a run in words, padded */
-  int32_t runs;        /* of a row of taps: one, or one per tap when they are dilated */
+  const int8_t *end;   /* nothing is read from here on: end of the whole input, or of the window */
+  int8_t *window;      /* rows of the padded image, the first being that of the top taps of output row `y` */
+  int32_t rows;        /* of the window */
+  int32_t row_size;    /* of the window, or of the input when contiguous */
+  int32_t y;
+  int32_t taps;  /* of a run */
+  int32_t words; /* of a run */
+  int32_t runs;  /* of a line */
+  int32_t run_step;
+  int32_t lines; /* of a patch */
+  int32_t line_step;
 } patches_t;
 
+/* Output rows that a block of four pixels may reach beyond the one it begins in. */
+static int32_t rows_ahead(int32_t output_width) {
+  return output_width % 4 == 0 ? 0 : (output_width + 2) / output_width;
+}
+
 static patches_t describe_patches(const tinyopt_conv2d_s8 *op) {
-  bool joined = op->dilation_width == 1;
-  patches_t p = {.op = op, .run = joined ? op->kernel_width * op->input_channels : op->input_channels};
-  p.runs = joined ? 1 : op->kernel_width;
+  int32_t channels = op->input_channels;
+  patches_t p = {.op = op, .runs = 1, .lines = 1};
   if (op->contiguous) { /* the whole patch is one run */
-    p.run = op->kernel_height * op->kernel_width * op->input_channels;
-    p.runs = 1;
+    p.taps = op->kernel_height * op->kernel_width * channels;
+    p.row_size = op->input_width * channels;
+  } else {
+    int32_t width = (op->output_width - 1) * op->stride_width + (op->kernel_width - 1) * op->dilation_width + 1;
+    p.rows = (op->kernel_height - 1) * op->dilation_height + 1 + op->stride_height * rows_ahead(op->output_width);
+    p.row_size = width * channels;
+    if (op->dilation_width == 1) {
+      p.taps = op->kernel_width * channels;
+      p.runs = op->kernel_height;
+      p.run_step = op->dilation_height * p.row_size;
+    } else {
+      p.taps = channels;
+      p.runs = op->kernel_width;
+      p.run_step = op->dilation_width * channels;
+      p.lines = op->kernel_height;
+      p.line_step = op->dilation_height * p.row_size;
+    }
   }
-  p.words = (p.run + 3) / 4;
+  p.words = tinyopt_block_words(p.taps);
   return p;
 }
 
-/* Widen a run, whole words, for one of `pixels` pixels; returns where the next run goes. */
-static uint32_t *widen_run(const int8_t *from, int32_t words, int32_t pixels, uint32_t *columns) {
-  if (pixels == 4) {
-    tinyopt_block_widen_runs(from, columns, words, 1, 0);
-  } else {
-    tinyopt_block_widen(from, 4 * words, pixels, columns);
-  }
-  return columns + 2 * pixels * words;
-}
-
-/* A run that begins at column x of a row and leaves the image, or the last bytes of the input. */
-static const int8_t *edge_run(const patches_t *p, const int8_t *row, int32_t x) {
-  int32_t channels = p->op->input_channels;
-  int32_t taps = p->run / channels;
-  memset(p->edge, p->op->input_zero_point, 4 * (size_t)p->words);
-  for (int32_t tap = 0; tap < taps; ++tap) {
-    if (x + tap >= 0 && x + tap < p->op->input_width) {
-      memcpy(p->edge + tap * channels, row + (x + tap) * channels, (size_t)channels);
+/* Write the last `count` rows of the window. */
+static void fill_rows(const patches_t *p, int32_t count) {
+  const tinyopt_conv2d_s8 *op = p->op;
+  int32_t left = op->pad_left * op->input_channels;
+  int32_t whole = op->input_width * op->input_channels;
+  int32_t inside = tinyopt_min(whole, p->row_size - left);
+  for (int32_t i = p->rows - count; i < p->rows; ++i) {
+    int32_t input_y = p->y * op->stride_height - op->pad_top + i;
+    int8_t *row = p->window + i * p->row_size;
+    memset(row, op->input_zero_point, (size_t)p->row_size);
+    if (input_y >= 0 && input_y < op->input_height && inside > 0) {
+      memcpy(row + left, p->image + input_y * whole, (size_t)inside);
     }
   }
-  return p->edge;
 }
 
-static uint32_t *widen_row(const patches_t *p, int32_t y, int32_t x, int32_t pixels, uint32_t *columns) {
-  const tinyopt_conv2d_s8 *op = p->op;
-  const int8_t *row = p->image + y * op->input_width * op->input_channels;
-  int32_t taps = p->runs == 1 ? op->kernel_width : 1;
-  for (int32_t i = 0; i < p->runs; ++i, x += op->dilation_width) {
-    const int8_t *from = row + x * op->input_channels;
-    if (x < 0 || x + taps > op->input_width || p->end - from < 4 * p->words) {
-      from = edge_run(p, row, x);
-    }
-    columns = widen_run(from, p->words, pixels, columns);
+/* Move the window down to output row y. */
+static void move_window(patches_t *p, int32_t y) {
+  int32_t down = (y - p->y) * p->op->stride_height;
+  p->y = y;
+  if (down < p->rows) {
+    memmove(p->window, p->window + down * p->row_size, (size_t)((p->rows - down) * p->row_size));
   }
-  return columns;
+  fill_rows(p, tinyopt_min(down, p->rows));
 }
 
-/* Whether all taps of a patch, and the bytes read to whole words, lie in the input. */
-static inline bool is_inside(const patches_t *p, int32_t y, int32_t x) {
-  const tinyopt_conv2d_s8 *op = p->op;
-  int32_t bottom = y + (op->kernel_height - 1) * op->dilation_height;
-  int32_t last = bottom * op->input_width + x;
-  return y >= 0 && x >= 0 && bottom < op->input_height && x + op->kernel_width <= op->input_width &&
-         p->end - p->image >= last * op->input_channels + 4 * p->words;
+static const int8_t *patch_at(const patches_t *p, int32_t y, int32_t x) {
+  const int8_t *top = p->op->contiguous ? p->image : p->window;
+  return top + (y - p->y) * p->op->stride_height * p->row_size + x * p->op->stride_width * p->op->input_channels;
 }
 
-static void widen_patch(const patches_t *p, int32_t output_y, int32_t output_x, int32_t pixels, uint32_t *columns) {
-  const tinyopt_conv2d_s8 *op = p->op;
-  int32_t x = output_x * op->stride_width - op->pad_left;
-  int32_t y = output_y * op->stride_height - op->pad_top;
-  if (pixels == 4 && p->runs == 1 && is_inside(p, y, x)) {
-    int32_t row = op->input_width * op->input_channels;
-    const int8_t *from = p->image + y * row + x * op->input_channels;
-    tinyopt_block_widen_runs(from, columns, p->words, op->kernel_height, op->dilation_height * row);
+static void widen_four(const patches_t *p, const int8_t *from[4], uint32_t *columns) {
+  if (p->end - from[3] < (p->words + 1) / 2 * 4) { /* whole words reach beyond; only where contiguous */
+    for (int32_t pixel = 0; pixel < 4; ++pixel) {
+      tinyopt_block_widen(from[pixel], p->taps, 4, columns + pixel);
+    }
     return;
   }
-  for (int32_t ky = 0; ky < op->kernel_height; ++ky, y += op->dilation_height) {
-    if (y >= 0 && y < op->input_height) {
-      columns = widen_row(p, y, x, pixels, columns);
-      continue;
-    }
-    uint32_t outside = tinyopt_pair(op->input_zero_point, op->input_zero_point);
-    for (int32_t i = 2 * p->runs * p->words; i > 0; --i, columns += pixels) {
-      *columns = outside;
+  for (int32_t line = 0; line < p->lines; ++line) {
+    tinyopt_block_widen_4(from, columns, p->words, p->runs, p->run_step);
+    columns += 4 * p->words * p->runs;
+    for (int32_t pixel = 0; pixel < 4; ++pixel) {
+      from[pixel] += p->line_step;
     }
   }
 }
 
-static void widen_contiguous(const patches_t *p, int32_t y, int32_t x, int32_t pixels, uint32_t *columns) {
-  const int8_t *from = tinyopt_conv2d_s8_patch_at(p->op, p->image, y, x);
-  if (p->end - from >= 4 * p->words) {
-    widen_run(from, p->words, pixels, columns);
-  } else {
-    tinyopt_block_widen(from, p->run, pixels, columns);
+static void widen_one(const patches_t *p, const int8_t *from, uint32_t *columns) {
+  for (int32_t line = 0; line < p->lines; ++line) {
+    for (int32_t run = 0; run < p->runs; ++run, columns += p->words) {
+      tinyopt_block_widen(from + line * p->line_step + run * p->run_step, p->taps, 1, columns);
+    }
   }
 }
 
-void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {
+static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch,
+                     compute_t *compute_4, compute_t *compute_1) {
   const uint32_t *stream = (const uint32_t *)(const void *)op->weights;
   int32_t image_size = op->input_height * op->input_width * op->input_channels;
   patches_t patches = describe_patches(op);
-  int32_t groups = patches.words * (op->contiguous ? 1 : patches.runs * op->kernel_height);
-  tinyopt_block block = {scratch, groups, op->output_channels, op->output_channels, 2 * op->output_zero_point + 1};
-  patches.edge = (int8_t *)scratch + 32 * groups;
-  patches.end = input + op->batches * image_size;
+  int32_t words = patches.words * patches.runs * patches.lines;
+  tinyopt_block block = {scratch, words, op->output_channels, op->output_channels, 2 * op->output_zero_point + 1};
+  patches.window = (int8_t *)scratch + 16 * words;
+  patches.end =
+      op->contiguous ? input + op->batches * image_size : patches.window + patches.rows * patches.row_size + 3;
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     int32_t y = 0;
     int32_t x = 0;
     patches.image = input + batch * image_size;
+    patches.y = 0;
+    if (!op->contiguous) {
+      fill_rows(&patches, patches.rows);
+    }
     for (int32_t left = op->output_height * op->output_width; left > 0;) {
+      const int8_t *from[4];
       int32_t count = left >= 4 ? 4 : 1;
+      if (!op->contiguous && y != patches.y) {
+        move_window(&patches, y);
+      }
       for (int32_t pixel = 0; pixel < count; ++pixel) {
-        if (op->contiguous) {
-          widen_contiguous(&patches, y, x, count, (uint32_t *)scratch + pixel);
-        } else {
-          widen_patch(&patches, y, x, count, (uint32_t *)scratch + pixel);
-        }
+        from[pixel] = patch_at(&patches, y, x);
         if (++x == op->output_width) {
           x = 0;
           ++y;
         }
       }
       if (count == 4) {
-        tinyopt_block_4(&block, stream, output);
+        widen_four(&patches, from, scratch);
+        compute_4(&block, stream, output);
       } else {
-        tinyopt_block_1(&block, stream, output);
+        widen_one(&patches, from[0], scratch);
+        compute_1(&block, stream, output);
       }
       if (op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX) {
         tinyopt_block_clamp(output, count * op->output_channels, op->clamp_low, op->clamp_high);
@@ -143,4 +156,12 @@ void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input,
       left -= count;
     }
   }
+}
+
+void tinyopt_conv2d_s8_dsp_4x2(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {
+  convolve(op, input, output, scratch, tinyopt_block_4, tinyopt_block_1);
+}
+
+void tinyopt_conv2d_s8_dsp_4x2_relu(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {
+  convolve(op, input, output, scratch, tinyopt_block_4_relu, tinyopt_block_1_relu);
 }
