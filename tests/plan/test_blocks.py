@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyopt.execute.integer.arithmetic import requantize
+from tinyopt.execute.integer.arithmetic import multiply_by_quantized_multiplier
 from tinyopt.plan.blocks import block_words, fits_relu_blocks, pack_relu_stream, pack_stream
 
 
@@ -40,5 +40,5 @@ def test_one_rounding_equals_two_above_the_zero_point(
     shift, scale, offset = (int(word) for word in stream[3:6])
     values = np.asarray(sums, np.int64)
     found = np.clip(((values * 256 * scale >> 32) + offset) >> shift, -128, 127)
-    wanted = requantize(values.astype(np.int32), multiplier, -right).astype(np.int64) + zero_point
+    wanted = multiply_by_quantized_multiplier(values, multiplier, -right) + zero_point
     assert np.array_equal(np.maximum(found, zero_point), np.clip(wanted, zero_point, 127))

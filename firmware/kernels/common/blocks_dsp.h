@@ -5,8 +5,8 @@
  *   bias of low; bias of low + 256 * bias of high, modulo 2^32;
  *   per run, per four taps k: two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high + weight of low;
  *   what requantization needs, see below.
- * Weights that are missing to four taps are zero; where one tap alone is left, the second word is. An odd last channel
- * is the low one of a pair.
+ * Weights that are missing to four taps are zero; where one tap alone is left there is no second word. An odd last
+ * channel is the low one of a pair.
  *
  * Why: SMLAD on a half that holds both weights adds 256 * x * high + x * low. With the sum over low alone (SXTB16 gives
  * its weights), the difference is 256 times the sum over high: one unpacking instruction serves both channels. It is
