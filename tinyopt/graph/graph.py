@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -73,6 +74,11 @@ class Graph:
         from tinyopt.graph.verify import verify
 
         verify(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Read-only mappings can neither be copied nor sent to another process.
+        tensors, metadata = dict(self.tensors), dict(self.metadata)
+        return Graph, (self.name, tensors, self.operators, self.inputs, self.outputs, self.states, metadata)
 
     # ---- looking things up ----
 

@@ -198,6 +198,10 @@ class Tensor:
                     f"tensor '{self.name}' {list(self.shape)} has {len(quantization.scales)} scales on axis {axis}"
                 )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through the constructor, so that the data of a copy are read-only too.
+        return Tensor, (self.name, self.shape, self.dtype, self.data, self.quantization)
+
     @staticmethod
     def constant(name: str, data: Array, quantization: Quantization | None = None) -> Tensor:
         data = np.asarray(data)
