@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import pickle
 import pkgutil
 from pathlib import Path
 
@@ -337,6 +338,15 @@ def test_a_streaming_network_is_trained_on_sequences() -> None:
     assert to_graph(module).states == graph.states
     with pytest.raises(DataError, match="as many steps"):
         module.sequence(torch.zeros(3))
+
+
+def test_graphs_and_modules_can_be_sent_to_another_process() -> None:
+    module = to_torch(network()).eval()
+    received = pickle.loads(pickle.dumps(module))
+    x = torch.from_numpy(floats(2, 6, 6, 3))
+    torch.testing.assert_close(received(x), module(x))
+    assert str(received.graph) == str(module.graph)
+    assert not received.graph.tensors["dense"].value.flags.writeable
 
 
 def test_values_that_are_no_numbers_do_not_come_back() -> None:
