@@ -4,6 +4,9 @@ The wrappers choose among several functions by shape, differently on every core;
 compute as the contract says are not accepted:
 
 - groups: before release 7.0.0 there are none (``arm_convolve_s8`` has no ``upscale_dims`` there);
+- 1 x 1: the functions for them know nothing of padding below and to the right, so every output must have an input;
+- without Helium, depthwise 3 x 3: the function for them reads the middle column of every window without a look at where
+  the image ends, so every middle column must lie in it;
 - on Helium, rows of one line (1 x N): the function for them fails unless the padding is split as TensorFlow's SAME
   splits it.
 """
@@ -76,7 +79,22 @@ def _accepts_conv2d(target: Target, graph: Graph, operator: Operator) -> bool:
     has_groups = len(target.library.declared.get("arm_convolve_s8", ())) == 12
     if a.groups > 1 and not has_groups:
         return False
+    if _is_1x1(graph, operator):
+        return _every_output_has_an_input(graph, operator)
     return target.core != "mve" or not _is_line(graph, operator) or _line_is_split(graph, operator)
+
+
+def _is_1x1(graph: Graph, operator: Operator) -> bool:
+    """Whether the wrapper takes one of the functions for 1 x 1 convolutions."""
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.Conv2d)
+    return w.shape[1:3] == (1, 1) and corner(a.padding) == (0, 0) and a.dilation == (1, 1)
+
+
+def _every_output_has_an_input(graph: Graph, operator: Operator) -> bool:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.Conv2d)
+    return (y.shape[1] - 1) * a.stride[0] < x.shape[1] and (y.shape[2] - 1) * a.stride[1] < x.shape[2]
 
 
 def _is_line(graph: Graph, operator: Operator) -> bool:
@@ -106,7 +124,7 @@ def _shared(graph: Graph, operator: Operator, filter_dims: tuple[int, int, int, 
         "output": dims(*image(y)),
         "weights": Constant(w.value, source=w.name),
         "bias_data": Constant(model_bias(ins, y.shape[3]).astype(np.int32), source=bias_name(ins)),
-        **scales(*output_multipliers(x, w, y)),
+        **scales(*output_multipliers(x, w, y), y.shape[3]),
     }
 
 
@@ -146,7 +164,24 @@ def _lower_conv2d(target: Target, graph: Graph, operator: Operator, kernel: Kern
 
 
 def _accepts_depthwise(target: Target, graph: Graph, operator: Operator) -> bool:
-    return isinstance(operator.attributes, ops.DepthwiseConv2d) and _accepts(graph, operator)
+    if not isinstance(operator.attributes, ops.DepthwiseConv2d) or not _accepts(graph, operator):
+        return False
+    return target.core == "mve" or not _is_3x3(graph, operator) or _middle_is_inside(graph, operator)
+
+
+def _is_3x3(graph: Graph, operator: Operator) -> bool:
+    """Whether the wrapper takes ``arm_depthwise_conv_3x3_s8``."""
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.DepthwiseConv2d)
+    narrow = a.padding.top <= 1 and a.padding.left <= 1
+    return w.shape[1:3] == (3, 3) and a.multiplier == 1 and a.dilation == (1, 1) and narrow
+
+
+def _middle_is_inside(graph: Graph, operator: Operator) -> bool:
+    """Whether the middle column of every window of three lies in the image."""
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.DepthwiseConv2d)
+    return (y.shape[2] - 1) * a.stride[1] - a.padding.left + 1 < x.shape[2]
 
 
 def _lower_depthwise(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> Call:

@@ -92,6 +92,7 @@ def _lower(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> 
     multipliers, shifts = _multipliers(graph, operator)
     if _one_scale(multipliers, shifts):
         multipliers, shifts = multipliers[:1], shifts[:1]
+    count = len(multipliers)
     params: dict[str, Value] = {
         "input_offset": -x.zero_point,
         "filter_offset": 0,
@@ -107,7 +108,7 @@ def _lower(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> 
         "weights": Constant(w.value, source=w.name),
         "bias_data": Constant(model_bias(ins, outputs).astype(np.int32), source=bias_name(ins)),
         "sums": _sums(target, graph, operator),
-        **scales(multipliers, shifts),
+        **scales(multipliers, shifts, count),
     }
     return Call(kernel, operator, fields, (x.name,), (y.name,))
 

@@ -83,11 +83,11 @@ def limits(low: int, high: int) -> dict[str, Value]:
     return {"min": low, "max": high}
 
 
-def scales(multipliers: Array, shifts: Array) -> dict[str, Value]:
-    """The fields ``multipliers`` and ``shifts``, one for every channel."""
+def scales(multipliers: Array, shifts: Array, channels: int) -> dict[str, Value]:
+    """The fields ``multipliers`` and ``shifts``, one for every channel, also where all are equal."""
     return {
-        "multipliers": Constant(multipliers.astype(np.int32), weights=False),
-        "shifts": Constant(shifts.astype(np.int32), weights=False),
+        "multipliers": Constant(np.broadcast_to(multipliers, channels).astype(np.int32), weights=False),
+        "shifts": Constant(np.broadcast_to(shifts, channels).astype(np.int32), weights=False),
     }
 
 
