@@ -39,6 +39,6 @@ def test_one_rounding_equals_two_above_the_zero_point(
     stream = pack_relu_stream(weights, np.array([0]), multipliers, shifts, run=1, zero_point=zero_point).view("<i4")
     shift, scale, offset = (int(word) for word in stream[3:6])
     values = np.asarray(sums, np.int64)
-    found = np.clip(((values * 256 * scale >> 32) + offset) >> shift, -128, 127)
+    found = np.clip(((values * 256 * scale >> 32) + offset) >> (shift & 255), -128, 127)
     wanted = multiply_by_quantized_multiplier(values, multiplier, -right) + zero_point
     assert np.array_equal(np.maximum(found, zero_point), np.clip(wanted, zero_point, 127))
