@@ -54,7 +54,7 @@ def lay_out(lowered: Lowered, *, in_place: bool = True, redzone: int = 0, attemp
     """
     lives = find_lives(lowered)
     shares = find_shares(lowered, lives) if in_place else ()
-    bound = _lower_bound(lives, shares, len(lowered.calls))
+    bound = max(_needs(lives, shares, len(lowered.calls)))
     if redzone:
         places, total = _spread(lives, redzone)
     else:
@@ -150,6 +150,7 @@ def _packed(
     # Rows that move to the front of a buffer: it stays in its place.
     moves = [_Tied(share, 0) for share in shares if share.is_move]
     certain, later = [], []
+    crowded = [live > bound for live in _needs(lives, (), max(share.step for share in shares))] if shares else []
     for share in shares:
         if (
             share.exact
@@ -157,7 +158,7 @@ def _packed(
             and share.target_size == lives[share.target].size
         ):
             certain.append(_Tied(share, share.distance))
-        elif not share.is_move and not share.slides:
+        elif crowded[share.step] and not share.is_move and not share.slides:
             later.append(_Tied(share, share.distance // ALIGNMENT * ALIGNMENT))
     _, ties = groups.tie(moves + sorted(certain, key=lambda tied: (tied.share.step, -tied.share.saving)))
     later.sort(key=lambda tied: -tied.share.saving)
@@ -195,8 +196,14 @@ def _requests(lives: Mapping[str, Life], groups: Iterable[Mapping[str, int]]) ->
     ]
 
 
-def _lower_bound(lives: Mapping[str, Life], shares: Sequence[Share], steps: int) -> int:
-    """The most bytes that must exist at once, whatever the offsets and the choice of in-place operators."""
+def lower_bounds(lowered: Lowered, *, in_place: bool = True) -> list[int]:
+    """For each call, and for the time after the run, the bytes that must exist at once, whatever the offsets and the
+    choice of in-place operators. No arena is smaller than the largest of them."""
+    lives = find_lives(lowered)
+    return _needs(lives, find_shares(lowered, lives) if in_place else (), len(lowered.calls))
+
+
+def _needs(lives: Mapping[str, Life], shares: Sequence[Share], steps: int) -> list[int]:
     live = live_bytes(_requests(lives, [{name: 0} for name in lives]))
     live += [0] * (steps + 1 - len(live))
     savings: dict[tuple[int, str, int], int] = {}
@@ -205,7 +212,7 @@ def _lower_bound(lives: Mapping[str, Life], shares: Sequence[Share], steps: int)
         savings[key] = max(savings.get(key, 0), share.saving)
     for (step, _, _), saving in savings.items():
         live[step] -= saving
-    return max(live)
+    return live
 
 
 def _spread(lives: Mapping[str, Life], redzone: int) -> tuple[dict[str, int], int]:

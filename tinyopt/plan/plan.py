@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,10 @@ from tinyopt.names import short_name
 from tinyopt.plan.costs import FORMULAS, Costs, core_costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
-from tinyopt.plan.lowering import constants_of, kernels_of, lower
+from tinyopt.plan.lowering import Lowered, constants_of, kernels_of, lower
+from tinyopt.plan.memory import Arranged, in_words, score_of_fit, score_of_objective, smallest
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.striping import Striped, Strips, striped
 
 if TYPE_CHECKING:
     from tinyopt.plan.cmsis_nn import Backend
@@ -47,6 +49,12 @@ class Plan:
     """What the predictions are from: formulas, or measurements."""
     backend: Backend | None = None
     """Kernels that were considered beside those of the catalogue."""
+    strips: tuple[str, ...] = ()
+    """Which operators are computed in strips of rows, in words."""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    """Operator of ``graph`` that is part of one that is computed in strips → that operator of ``source``."""
+    whole: tuple[int, float] | None = None
+    """Arena bytes and predicted cycles without strips, where there are any."""
 
     @cached_property
     def _offsets(self) -> Mapping[str, int]:
@@ -142,6 +150,8 @@ def make_plan(
     pins: Mapping[str, str] | None = None,
     costs: Costs | None = None,
     backend: Backend | None = None,
+    arena_limit: int | None = None,
+    strips: Strips | None = None,
     in_place: bool = True,
     redzone: int = 0,
 ) -> Plan:
@@ -150,35 +160,81 @@ def make_plan(
     ``objective``: what decides between kernels: ``latency``, ``ram``, ``flash``, ``energy`` or a mix, see
     ``Objective``. ``pins``: operator name → kernel name, to overrule the choice. ``costs``: what was measured on
     the board; without, the formulas for its core. ``backend``: kernels of a library beside those of the catalogue.
-    ``in_place`` and ``redzone`` are for tests, see ``lay_out``.
+
+    ``arena_limit``: bytes that the arena may have, if less than the board's RAM allows. Where the arena does not fit,
+    and where the objective counts RAM, operators on images are computed in strips of rows (see ``plan.striping``); then
+    the plan says so. ``strips``: operators to compute in strips without regard to objective and limit. ``in_place`` and
+    ``redzone`` are for tests, see ``lay_out``.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
-        BoardError: when the arena does not fit the board's RAM, or the constants its flash.
+        BoardError: when the arena does not fit the limit or the board's RAM, or the constants its flash.
         TinyoptError: when a pin does not fit or the objective is unknown.
     """
-    costs = costs or core_costs(board)
-    lowered = lower(graph, board, objective, pins or {}, costs, backend)
-    layout = lay_out(lowered, in_place=in_place, redzone=redzone)
+    costs, goal, pins = costs or core_costs(board), Objective.parse(objective), pins or {}
+
+    def lower_for(item: Striped, goal: Objective) -> Lowered:
+        return lower(item.graph, board, goal, _pins_of_strips(graph, item, pins), costs, backend)
+
+    def arranged(item: Striped, words: tuple[str, ...] = (), goal: Objective = goal) -> Arranged:
+        lowered = lower_for(item, goal)
+        return Arranged(item, words, lowered, lay_out(lowered, in_place=in_place, redzone=redzone))
+
+    whole = chosen = arranged(Striped(graph, {}))
+    limit = _room(board) if arena_limit is None else min(arena_limit, _room(board))
+    if strips is not None:
+        chosen = arranged(striped(graph, strips), (in_words(graph, strips),))
+    elif goal.only == "ram":
+        # Which kernels need little at the peak is known when it is known where the peak is: fast ones first.
+        fast = Objective(latency=1.0)
+        score = score_of_objective(goal, whole)
+        best = smallest(arranged(whole.striped, goal=fast), lambda item: lower_for(item, fast), score)
+        frugal = arranged(best.striped, best.words)
+        chosen = min((whole, best, frugal), key=lambda item: score(item.arena_bytes, item.cycles))
+    elif goal.ram > 0:
+        chosen = smallest(whole, lambda item: lower_for(item, goal), score_of_objective(goal, whole))
+    if strips is None and chosen.arena_bytes > limit:
+        chosen = smallest(chosen, lambda item: lower_for(item, goal), score_of_fit(limit))
     plan = Plan(
         graph,
-        lowered.graph,
+        chosen.lowered.graph,
         board,
-        lowered.calls,
-        lowered.storage,
-        lowered.starts,
-        layout.buffers,
-        layout.arena_bytes,
-        layout.lower_bound,
-        str(Objective.parse(objective)),
+        chosen.lowered.calls,
+        chosen.lowered.storage,
+        chosen.lowered.starts,
+        chosen.layout.buffers,
+        chosen.arena_bytes,
+        chosen.layout.lower_bound,
+        str(goal),
         costs,
         backend,
+        chosen.words,
+        chosen.striped.sources,
+        (whole.arena_bytes, whole.cycles) if chosen.words else None,
     )
-    _check_fit(plan)
+    _check_fit(plan, arena_limit)
     return plan
 
 
-def _check_fit(plan: Plan) -> None:
+def _pins_of_strips(graph: Graph, item: Striped, pins: Mapping[str, str]) -> dict[str, str]:
+    """The pins with those of operators in strips handed on to every strip."""
+    kinds = {operator.name: operator.kind for operator in graph.operators}
+    present = {operator.name: operator.kind for operator in item.graph.operators}
+    handed = {
+        part: pins[source]
+        for part, source in item.sources.items()
+        if source in pins and present[part] == kinds.get(source)
+    }
+    whole = {name: kernel for name, kernel in pins.items() if name in present or name not in kinds}
+    return {**whole, **handed}
+
+
+def _room(board: Board) -> int:
+    """Bytes of RAM that an arena may have."""
+    return board.ram.size - board.stack_bytes
+
+
+def _check_fit(plan: Plan, arena_limit: int | None) -> None:
     board = plan.board
     problems = []
     constants = plan.weights_bytes + plan.tables_bytes
@@ -188,12 +244,17 @@ def _check_fit(plan: Plan) -> None:
             f"{board.flash.size:,}: {constants - board.flash.size:,} bytes too many, code not counted"
             + _flash_advice(plan)
         )
-    room = board.ram.size - board.stack_bytes
+    room = _room(board)
     if plan.arena_bytes > room:
         problems.append(
             f"its arena needs {plan.arena_bytes:,} bytes of RAM and '{board.ram.name}' has {room:,} "
             f"({board.ram.size:,} less {board.stack_bytes:,} of stack): {plan.arena_bytes - room:,} bytes too many"
             + _ram_advice(plan)
+        )
+    elif arena_limit is not None and plan.arena_bytes > arena_limit:
+        problems.append(
+            f"the smallest arena that was found needs {plan.arena_bytes:,} bytes and the limit is {arena_limit:,}: "
+            f"{plan.arena_bytes - arena_limit:,} bytes too many" + _ram_advice(plan)
         )
     if problems:
         raise BoardError(f"model '{plan.source.name}' does not fit {board.title}:\n  " + "\n  ".join(problems))
@@ -212,7 +273,7 @@ def _ram_advice(plan: Plan) -> str:
     step, live = max(enumerate(_live(plan)), key=lambda item: item[1])
     name = short_name(plan.calls[min(step, len(plan.calls) - 1)].operator.name) if plan.calls else "the input"
     return f"; {live:,} bytes are needed at once at '{name}': a smaller input or fewer channels there helps" + (
-        ", and so may the objective 'ram'" if plan.objective != "ram" else ""
+        ", and so may the objective 'ram'" if plan.objective != "ram" and not plan.strips else ""
     )
 
 

@@ -108,6 +108,68 @@ def striped(graph: Graph, strips: Strips) -> Striped:
     return _Writer(graph, strips).run()
 
 
+def strips_bytes(graph: Graph, strips: Strips) -> int:
+    """Roughly the most bytes that exist at once while the strips are computed, scratch memory left out."""
+    region = graph.operators[strips.first : strips.last + 1]
+    source, result = region_source(graph, strips.first, strips.last), region[-1].outputs[0]
+    assert source is not None
+    schedule = _Schedule(graph, region)
+    height = graph.tensors[result].shape[_ROWS]
+    largest: dict[str, int] = {}
+    ends = 0
+    for start in range(0, height, strips.rows):
+        low = schedule.kept_from(source)
+        needed = schedule.needed(min(start + strips.rows, height))
+        for name in needed:
+            if name != result and needed[name] > schedule.done[name]:
+                rows = needed[name] - min(schedule.kept_from(name), schedule.done[name])
+                largest[name] = max(largest.get(name, 0), rows * graph.tensors[name].nbytes // schedule.height(name))
+        left = (schedule.height(source) - low) * graph.tensors[source].nbytes // schedule.height(source)
+        ends = max(ends, left + needed[result] * graph.tensors[result].nbytes // height)
+        schedule.done.update(needed)
+    return sum(largest.values()) + ends
+
+
+class _Schedule:
+    """How many rows of each tensor of a run exist, and how many are needed for more rows of its result."""
+
+    def __init__(self, graph: Graph, region: tuple[Operator, ...]) -> None:
+        found = {operator.name: _reach(graph, operator) for operator in region}
+        assert None not in found.values(), "these operators cannot be computed in strips"
+        self.graph, self.region = graph, region
+        self.reach = {name: reach for name, reach in found.items() if reach is not None}
+        self.done = {operator.outputs[0]: 0 for operator in region}
+
+    def height(self, name: str) -> int:
+        return self.graph.tensors[name].shape[_ROWS]
+
+    def images(self, operator: Operator) -> list[str]:
+        """The inputs that are not constant, each once."""
+        return [name for name in dict.fromkeys(operator.inputs) if not self.graph.tensors[name].is_constant]
+
+    def rows(self, operator: Operator, name: str, start: int, end: int) -> tuple[int, int]:
+        """The rows of the input ``name`` from which an operator computes its rows ``start`` to ``end`` (excluded)."""
+        return self.reach[operator.name].rows(start, end, self.height(name))
+
+    def needed(self, rows: int) -> dict[str, int]:
+        """How many rows of each tensor must have been computed for so many rows of the result."""
+        needed = dict.fromkeys(self.done, 0)
+        needed[self.region[-1].outputs[0]] = rows
+        for operator in reversed(self.region):
+            for name in self.images(operator):
+                if name in needed:
+                    _, high = self.rows(operator, name, 0, needed[operator.outputs[0]])
+                    needed[name] = max(needed[name], high)
+        return needed
+
+    def kept_from(self, name: str) -> int:
+        """The first row that a reader in the run still needs."""
+        readers = [operator for operator in self.region if name in operator.inputs]
+        unfinished = [o for o in readers if self.done[o.outputs[0]] < self.height(o.outputs[0])]
+        starts = ((operator, self.done[operator.outputs[0]]) for operator in unfinished)
+        return min((self.rows(operator, name, at, at + 1)[0] for operator, at in starts), default=self.height(name))
+
+
 @dataclass
 class _Rows:
     """A piece of an image that exists: rows ``low`` to ``high`` (excluded), in the tensor ``name``."""
@@ -122,21 +184,20 @@ class _Writer:
         self.graph, self.strips = graph, strips
         self.region = graph.operators[strips.first : strips.last + 1]
         source = region_source(graph, strips.first, strips.last)
-        found = {operator.name: _reach(graph, operator) for operator in self.region}
-        assert source is not None and None not in found.values(), "these operators cannot be computed in strips"
-        self.reach = {name: reach for name, reach in found.items() if reach is not None}
+        assert source is not None, "these operators cannot be computed in strips"
+        self.schedule = _Schedule(graph, self.region)
+        self.done = self.schedule.done
         self.result = self.region[-1].outputs[0]
         self.operators: list[Operator] = []
         self.tensors: dict[str, Tensor] = {}
         self.sources: dict[str, str] = {}
         self.buffers = {source: _Rows(source, 0, graph.tensors[source].shape[_ROWS])}
-        self.done = {operator.outputs[0]: 0 for operator in self.region}
         self.pieces: list[str] = []
 
     def run(self) -> Striped:
         height = self.graph.tensors[self.result].shape[_ROWS]
         for number, start in enumerate(range(0, height, self.strips.rows)):
-            needed = self._needed(min(start + self.strips.rows, height))
+            needed = self.schedule.needed(min(start + self.strips.rows, height))
             for operator in self.region:
                 name = operator.outputs[0]
                 if needed[name] > self.done[name]:
@@ -149,29 +210,13 @@ class _Writer:
         graph = self.graph.with_operators((*before, *self.operators, joined, *after), self.tensors.values())
         return Striped(graph, self.sources)
 
-    def _images(self, operator: Operator) -> list[str]:
-        return [name for name in dict.fromkeys(operator.inputs) if not self.graph.tensors[name].is_constant]
-
-    def _needed(self, rows: int) -> dict[str, int]:
-        """How many rows of each tensor must have been computed for so many rows of the result."""
-        needed = dict.fromkeys(self.done, 0)
-        needed[self.result] = rows
-        for operator in reversed(self.region):
-            for name in self._images(operator):
-                if name in needed:
-                    height = self.graph.tensors[name].shape[_ROWS]
-                    _, high = self.reach[operator.name].rows(0, needed[operator.outputs[0]], height)
-                    needed[name] = max(needed[name], high)
-        return needed
-
     def _compute(self, operator: Operator, end: int, number: int) -> None:
         """The next rows of an operator's output, and the buffer that holds them for its readers."""
         name, start = operator.outputs[0], self.done[operator.outputs[0]]
         kept = self._kept_rows(name, number) if name != self.result else None
-        reach, attributes, inputs = self.reach[operator.name], operator.attributes, {}
-        for image in self._images(operator):
-            height = self.graph.tensors[image].shape[_ROWS]
-            low, high = reach.rows(start, end, height)
+        reach, attributes, inputs = self.schedule.reach[operator.name], operator.attributes, {}
+        for image in self.schedule.images(operator):
+            low, high = self.schedule.rows(operator, image, start, end)
             inputs[image] = self._rows(image, low, high)
             if isinstance(attributes, Windowed):
                 top = low - (start * reach.stride - reach.before)
@@ -195,11 +240,7 @@ class _Writer:
         """A copy of the rows that readers still need of what is there already."""
         if name not in self.buffers:
             return None
-        height = self.graph.tensors[name].shape[_ROWS]
-        low = self.done[name]
-        for reader in self.graph.consumers[name]:
-            done = self.done[reader.outputs[0]]
-            low = min(low, self.reach[reader.name].rows(done, done + 1, height)[0])
+        low = min(self.schedule.kept_from(name), self.done[name])
         high = self.buffers[name].high
         if low == high:
             return None

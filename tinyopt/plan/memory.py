@@ -1,0 +1,151 @@
+"""Less RAM: the choice of operators to compute in strips.
+
+Every run of operators with one source and one result is a candidate, in strips of several heights. Candidates are
+ordered by an estimate of their memory; the best are lowered, which gives the exact bound of their arena, and only those
+whose bound is good enough are laid out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from tinyopt.graph import Graph
+from tinyopt.names import short_name
+from tinyopt.plan.layout import Layout, lay_out, lower_bounds
+from tinyopt.plan.lowering import Lowered
+from tinyopt.plan.objective import Objective
+from tinyopt.plan.striping import Striped, Strips, reaches, region_source, striped, strips_bytes
+
+HEIGHTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
+"""Rows in a strip that are tried."""
+_LOWERED_AT_MOST = 32
+_ROUNDS = 3
+"""Runs of operators that may be in strips."""
+
+
+@dataclass(frozen=True, eq=False)
+class Arranged:
+    """A graph, perhaps with operators in strips, lowered and laid out."""
+
+    striped: Striped
+    words: tuple[str, ...]
+    """What is in strips."""
+    lowered: Lowered
+    layout: Layout
+
+    @property
+    def cycles(self) -> float:
+        return predicted_cycles(self.lowered)
+
+    @property
+    def arena_bytes(self) -> int:
+        return self.layout.arena_bytes
+
+
+def predicted_cycles(lowered: Lowered) -> float:
+    """Predicted cycles of one inference."""
+    return sum(call.predicted_cycles for call in lowered.calls)
+
+
+Lower = Callable[[Striped], Lowered]
+Score = Callable[[float, float], float]
+"""From arena bytes (or a bound of them) and cycles to what is to be made small; grows with both."""
+
+
+def smallest(start: Arranged, lower: Lower, score: Score) -> Arranged:
+    """The arrangement with the least score that was found, ``start`` if none is better."""
+    best = start
+    for _ in range(_ROUNDS):
+        found = _improved(best, lower, score)
+        if found is None:
+            break
+        best = found
+    return best
+
+
+def score_of_fit(limit: int) -> Score:
+    """The fewest cycles with an arena of at most ``limit`` bytes; what does not fit is worse, the larger the worse."""
+    return lambda arena, cycles: cycles if arena <= limit else 1e15 + arena
+
+
+def score_of_objective(objective: Objective, start: Arranged) -> Score:
+    """RAM alone: the arena, with twenty percent of cycles worth one percent of RAM, so that strips are not made thin
+    for a few bytes. A mix: its weighted sum of arena and cycles, as multiples of those of ``start``."""
+    if objective.only == "ram":
+        return lambda arena, cycles: float(arena * cycles**0.05)
+    ram, speed = objective.ram, objective.latency + objective.energy
+    return lambda arena, cycles: ram * arena / start.arena_bytes + speed * cycles / start.cycles
+
+
+def _improved(start: Arranged, lower: Lower, score: Score) -> Arranged | None:
+    best, best_score = None, score(start.arena_bytes, start.cycles)
+    options = []
+    for number, strips in enumerate(candidates(start)):
+        item = striped(start.striped.graph, strips)
+        both = Striped(item.graph, {**start.striped.sources, **item.sources})
+        lowered = lower(both)
+        bound = score(max(lower_bounds(lowered)), predicted_cycles(lowered))
+        options.append((bound, number, strips, both, lowered))
+    options.sort(key=lambda option: option[:2])
+    for bound, _, strips, both, lowered in options:
+        if bound >= best_score:
+            break
+        words = (*start.words, in_words(start.striped.graph, strips))
+        arranged = Arranged(both, words, lowered, lay_out(lowered))
+        found = score(arranged.arena_bytes, arranged.cycles)
+        if found < best_score:
+            best, best_score = arranged, found
+    return best
+
+
+def in_words(graph: Graph, strips: Strips) -> str:
+    first, last = graph.operators[strips.first], graph.operators[strips.last]
+    height = graph.tensors[last.outputs[0]].shape[1]
+    count = -(-height // strips.rows)
+    rows = "one row" if strips.rows == 1 else f"{strips.rows} rows"
+    names = f"'{short_name(first.name, 36)}' to '{short_name(last.name, 36)}'"
+    return f"{names} in {count} strips of {rows} of the last one's output"
+
+
+def candidates(arranged: Arranged) -> list[Strips]:
+    """Runs of operators at the peak of an arrangement, in strips of several heights, the most promising first."""
+    graph = arranged.striped.graph
+    needs = _needs(arranged)
+    peak = max(needs)
+    found = []
+    for first, last in _regions(arranged, needs.index(peak)):
+        outside = max([0, *needs[:first], *needs[last + 1 :]])
+        result = graph.tensors[graph.operators[last].outputs[0]]
+        for rows in HEIGHTS:
+            if 2 * rows > result.shape[1]:
+                break
+            strips = Strips(first, last, rows)
+            estimate = max(outside, strips_bytes(graph, strips))
+            if estimate < peak:
+                found.append((estimate, first - last, -rows, strips))
+    found.sort(key=lambda entry: entry[:3])
+    return [strips for *_, strips in found[:_LOWERED_AT_MOST]]
+
+
+def _needs(arranged: Arranged) -> list[int]:
+    """Bytes that each operator of the graph needs at once; 0 for what has no call."""
+    bounds = lower_bounds(arranged.lowered)
+    by_name = {call.operator.name: need for call, need in zip(arranged.lowered.calls, bounds)}
+    return [by_name.get(operator.name, 0) for operator in arranged.striped.graph.operators]
+
+
+def _regions(arranged: Arranged, peak: int) -> Iterator[tuple[int, int]]:
+    """Runs of operators that include ``peak`` and can be computed in strips."""
+    graph, sources = arranged.striped.graph, arranged.striped.sources
+    able: Sequence[bool] = [
+        can and operator.name not in sources for can, operator in zip(reaches(graph), graph.operators)
+    ]
+    first = peak
+    while first >= 0 and able[first]:
+        last = peak
+        while last < len(able) and able[last]:
+            if last > first and region_source(graph, first, last) is not None:
+                yield first, last
+            last += 1
+        first -= 1
