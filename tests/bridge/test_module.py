@@ -72,27 +72,45 @@ def all_cases() -> dict[str, st.SearchStrategy[Graph]]:
 SWEPT: set[type[Attributes]] = set()
 
 
+def random_inputs(graph: Graph, seed: int, count: int | None = None) -> dict[str, Array]:
+    random = np.random.default_rng(seed)
+    inputs = {}
+    for name in graph.inputs:
+        tensor = graph.tensors[name]
+        shape = tensor.shape if count is None else (count, *tensor.shape[1:])
+        is_float = tensor.dtype is DType.FLOAT32
+        values = random.standard_normal(shape) if is_float else np.zeros(shape)
+        inputs[name] = values.astype(tensor.dtype.numpy)
+    return inputs
+
+
+def assert_close(got: dict[str, Array], expected: dict[str, Array], graph: Graph) -> None:
+    for name in graph.outputs:
+        np.testing.assert_allclose(got[name], expected[name], 1e-5, 1e-5, equal_nan=True, err_msg=str(graph))
+
+
 @pytest.mark.parametrize("case", sorted(all_cases()))
 def test_the_module_of_one_operator_is_the_float_executor(case: str) -> None:
     @settings(max_examples=5)
     @given(all_cases()[case], st.integers(0, 2**31))
     def check(graph: Graph, seed: int) -> None:
         graph = dequantize_graph(graph)
-        random = np.random.default_rng(seed)
-        inputs = {}
-        for name in graph.inputs:
-            tensor = graph.tensors[name]
-            if tensor.dtype is DType.FLOAT32:
-                inputs[name] = random.standard_normal(tensor.shape).astype(np.float32)
-            else:
-                inputs[name] = np.zeros(tensor.shape, tensor.dtype.numpy)
         SWEPT.update(type(o.attributes) for o in graph.operators)
         module = to_torch(graph).eval()
+        inputs = random_inputs(graph, seed)
         with np.errstate(all="ignore"):
-            expected = Executor(graph)(inputs)
-        for name, got in outputs(module, inputs).items():
-            np.testing.assert_allclose(got, expected[name], rtol=1e-5, atol=1e-5, equal_nan=True, err_msg=str(graph))
+            assert_close(outputs(module, inputs), Executor(graph)(inputs), graph)
+            if all(graph.tensors[name].shape[:1] == (1,) for name in graph.inputs):
+                batch = random_inputs(graph, seed, 3)
+                assert_close(outputs(module, batch), run_batch(graph, batch), graph)
         assert to_graph(module).tensors == graph.tensors
+
+        values = module.features([torch.from_numpy(x) for x in inputs.values()], graph.outputs)
+        results = [value for value in values.values() if value.requires_grad]
+        if results:
+            sum((value.sum() for value in results), torch.zeros(())).backward()
+            for name, parameter in module.named_parameters():
+                assert parameter.grad is not None, f"{name} of\n{graph}"
 
     check()
 

@@ -13,6 +13,9 @@ _PARAMETERS: dict[type[Attributes], int | None] = {
 }
 """Operators whose inputs from 1 up to here are shared by all samples."""
 
+_LAST_AXIS = (ops.Softmax, ops.LogSoftmax, ops.FullyConnected, ops.LayerNorm, ops.BatchNorm, ops.Prelu)
+"""Operators whose last axis is not the batch."""
+
 
 def batch_problem(graph: Graph) -> str | None:
     """Why samples cannot be stacked along axis 0 of this graph, or None when they can.
@@ -36,7 +39,7 @@ def batch_problem(graph: Graph) -> str | None:
             or (isinstance(a, ops.Split) and a.axis == 0)
             or (isinstance(a, ops.Pad) and bool(a.before[0] or a.after[0]))
             or (isinstance(a, ops.Gather) and (a.axis == 0) != graph.ins(operator)[0].is_constant)
-            or (isinstance(a, (ops.Softmax, ops.LogSoftmax, ops.FullyConnected)) and len(varying[0].shape) < 2)
+            or (isinstance(a, _LAST_AXIS) and len(varying[0].shape) < 2)
             or (isinstance(a, ops.MatMul) and any(len(t.shape) < 3 for t in varying[a.transpose_a :]))
             or any(not t.is_constant for t in graph.ins(operator)[1 : _PARAMETERS.get(type(a), 1)])
             or (isinstance(a, (ops.Binary, ops.BroadcastTo)) and _gains_axes(graph, operator))
