@@ -43,6 +43,9 @@ void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, 
  * the right. */
 void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 
+/* As dsp, where clamp_low is at least the output's zero point, and the output's shift no further than 22. */
+void tinyopt_add_s8_dsp_relu(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
 /* Helium (MVE): as dsp. */
 void tinyopt_add_s8_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 
