@@ -1,8 +1,8 @@
 """Less RAM: the choice of operators to compute in strips.
 
 Every run of operators with one source and one result is a candidate, in strips of several heights. Candidates are
-ordered by an estimate of their memory; the best are lowered, which gives the exact bound of their arena, and only those
-whose bound is good enough are laid out.
+ordered by an estimate of their memory; the best are lowered, which gives a bound of their arena, and laid out if the
+bound is better than what was found before.
 """
 
 from __future__ import annotations
@@ -80,18 +80,15 @@ def score_of_objective(objective: Objective, start: Arranged) -> Score:
 
 def _improved(start: Arranged, lower: Lower, score: Score) -> Arranged | None:
     best, best_score = None, score(start.arena_bytes, start.cycles)
-    options = []
-    for number, strips in enumerate(candidates(start)):
-        item = striped(start.striped.graph, strips)
+    for candidate in candidates(start):
+        if score(candidate.floor, start.cycles) >= best_score:
+            continue
+        item = striped(start.striped.graph, candidate.strips)
         both = Striped(item.graph, {**start.striped.sources, **item.sources})
         lowered = lower(both)
-        bound = score(max(lower_bounds(lowered)), predicted_cycles(lowered))
-        options.append((bound, number, strips, both, lowered))
-    options.sort(key=lambda option: option[:2])
-    for bound, _, strips, both, lowered in options:
-        if bound >= best_score:
-            break
-        words = (*start.words, in_words(start.striped.graph, strips))
+        if score(max(lower_bounds(lowered)), predicted_cycles(lowered)) >= best_score:
+            continue
+        words = (*start.words, in_words(start.striped.graph, candidate.strips))
         arranged = Arranged(both, words, lowered, lay_out(lowered))
         found = score(arranged.arena_bytes, arranged.cycles)
         if found < best_score:
@@ -108,7 +105,16 @@ def in_words(graph: Graph, strips: Strips) -> str:
     return f"{names} in {count} strips of {rows} of the last one's output"
 
 
-def candidates(arranged: Arranged) -> list[Strips]:
+@dataclass(frozen=True)
+class Candidate:
+    """Strips that may make the arena smaller. ``estimate``: bytes of the arena; ``floor``: it is not smaller."""
+
+    strips: Strips
+    estimate: int
+    floor: int
+
+
+def candidates(arranged: Arranged) -> list[Candidate]:
     """Runs of operators at the peak of an arrangement, in strips of several heights, the most promising first."""
     graph = arranged.striped.graph
     needs = _needs(arranged)
@@ -117,15 +123,18 @@ def candidates(arranged: Arranged) -> list[Strips]:
     for first, last in _regions(arranged, needs.index(peak)):
         outside = max([0, *needs[:first], *needs[last + 1 :]])
         result = graph.tensors[graph.operators[last].outputs[0]]
+        source = graph.tensors[region_source(graph, first, last) or ""]
+        floor = max(outside, result.nbytes, source.nbytes)
         for rows in HEIGHTS:
             if 2 * rows > result.shape[1]:
                 break
             strips = Strips(first, last, rows)
             estimate = max(outside, strips_bytes(graph, strips))
             if estimate < peak:
-                found.append((estimate, first - last, -rows, strips))
-    found.sort(key=lambda entry: entry[:3])
-    return [strips for *_, strips in found[:_LOWERED_AT_MOST]]
+                found.append(Candidate(strips, estimate, floor))
+    # Of equal ones those with the fewest calls first.
+    found.sort(key=lambda c: (c.estimate, c.strips.last - c.strips.first, -c.strips.rows))
+    return found[:_LOWERED_AT_MOST]
 
 
 def _needs(arranged: Arranged) -> list[int]:

@@ -193,7 +193,8 @@ def make_plan(
         chosen = min((whole, best, frugal), key=lambda item: score(item.arena_bytes, item.cycles))
     elif goal.ram > 0:
         chosen = smallest(whole, lambda item: lower_for(item, goal), score_of_objective(goal, whole))
-    if strips is None and chosen.arena_bytes > limit:
+    given = sum(graph.tensors[name].nbytes for name in graph.given)
+    if strips is None and chosen.arena_bytes > limit >= given:
         chosen = smallest(chosen, lambda item: lower_for(item, goal), score_of_fit(limit))
     plan = Plan(
         graph,
