@@ -69,7 +69,7 @@ def tune_model(
     if seed < 0:
         raise DataError(f"--seed is {seed}; it must be 0 or more")
     board = load_board(board_name)
-    measure = _measure_hardware(board, port, flash)
+    measure = measure_hardware(board, port, flash)
     backend = planning_backend(kernels, cmsis_nn, board)
     graph = _quantized(load_model(model, input_layout=input_layout), calibration)
     path = output or default_table_path(board_name, board)
@@ -96,7 +96,7 @@ def tune_model(
     _show(result)
 
 
-def _measure_hardware(board: Board, port: str | None, flash: str | None) -> Measure | None:
+def measure_hardware(board: Board, port: str | None, flash: str | None) -> Measure | None:
     """How to run a firmware on a board that is plugged in; None for the emulator."""
     if port is None:
         if flash is not None:
