@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.layers import LAYERS, Layer, graph_of
-from hil import measure
+from hil import Measurement, measure
 from tinyopt.board import Board, load_board
 from tinyopt.build import build
 from tinyopt.data import load_samples
 from tinyopt.generate import generate
 from tinyopt.graph import Graph, operator_macs
 from tinyopt.pipeline import reference_outputs
-from tinyopt.plan import make_plan
+from tinyopt.plan import Plan, make_plan
 from tinyopt.plan.catalogue import candidates
+from tinyopt.plan.costs import core_costs
 from tinyopt.report import compare
 
 BOARDS = ("mps2_an386", "mps3_an547", "mps2_m0", "rv32_virt")
@@ -59,23 +60,39 @@ def measure_layers(
 def _measure_together(layers: Sequence[Layer], board: Board) -> list[LayerCost]:
     graph = graph_of(layers)
     samples = load_samples("random:0:1", graph)
-    # What a layer would get if it were alone: the planner avoids kernels that a whole model uses little.
-    pins = {o.name: candidates(graph, o, board.features)[0].name for o in graph.operators}
-    plan = make_plan(graph, board, pins=pins)
+    plan = _plan(graph, board)
     with tempfile.TemporaryDirectory(prefix="tinyopt-bench-") as folder:
         firmware = build(generate(plan, Path(folder) / "project", harness=True))
         types = [(t.dtype.numpy, t.shape) for t in (graph.tensors[name] for name in graph.outputs)]
         measurement = measure(firmware, board, list(samples), outputs=types)
     result = compare(graph, measurement.outputs, reference_outputs(graph, samples))
     assert result.mismatches == 0, f"{board.name}: {result.first_mismatch}"
-    by_name = {layer.name: layer for layer in layers}
-    costs = []
+    return [_cost(layer, graph, board, plan, measurement) for layer in layers]
+
+
+def _plan(graph: Graph, board: Board) -> Plan:
+    """Every layer gets the kernels it would get if it were alone: the planner avoids what a whole model uses little."""
+    first = make_plan(graph, board)
+    costs = core_costs(board)
+    pins = {}
+    for call in first.calls:
+        fit = candidates(first.graph, call.operator, board.features)
+        pins[call.operator.name] = min(fit, key=lambda kernel: costs.cycles(first.graph, call.operator, kernel)).name
+    return make_plan(first.graph, board, pins=pins)
+
+
+def _cost(layer: Layer, graph: Graph, board: Board, plan: Plan, measurement: Measurement) -> LayerCost:
+    """The planner may compute a layer in parts, which have its name in front of theirs."""
+    cycles, instructions, kernels = 0, 0, []
     for call, seen in zip(plan.calls, measurement.layers):
-        layer = by_name[call.operator.name]
-        assert seen.cycles is not None and seen.instructions is not None, f"{board.name} has no cycle model"
-        work = operator_macs(graph, call.operator) or _outputs(graph, call.operator.outputs)
-        costs.append(LayerCost(layer, board.name, call.kernel.name, work, seen.instructions, seen.cycles))
-    return costs
+        if call.operator.name == layer.name or call.operator.name.startswith(f"{layer.name}/"):
+            assert seen.cycles is not None and seen.instructions is not None, f"{board.name} has no cycle model"
+            cycles += seen.cycles
+            instructions += seen.instructions
+            kernels.append(call.kernel.name)
+    operator = next(o for o in graph.operators if o.name == layer.name)
+    work = operator_macs(graph, operator) or _outputs(graph, operator.outputs)
+    return LayerCost(layer, board.name, ", ".join(dict.fromkeys(kernels)), work, instructions, cycles)
 
 
 def _outputs(graph: Graph, names: Sequence[str]) -> int:

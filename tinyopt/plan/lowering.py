@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from tinyopt.graph import Graph, Operator, State, Tensor, ops
 from tinyopt.plan.catalogue import all_kernels, candidates
 from tinyopt.plan.choosing import Option, choose, constants_of
 from tinyopt.plan.costs import Costs, core_costs
+from tinyopt.plan.decompose import decompose
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.views import find_places
@@ -55,7 +57,10 @@ def lower(
         raise TinyoptError(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
-    chooser = _Chooser(board, Objective.parse(objective), pins, costs or core_costs(board), backend)
+    aim = Objective.parse(objective)
+    chooser = _Chooser(board, aim, pins, costs or core_costs(board), backend)
+    if not aim.ram and not aim.flash:  # parts take more of both
+        graph = decompose(graph, chooser.price, board.ram.size - board.stack_bytes, pins)
     places = find_places(graph, pins)
     calls = chooser.calls(graph, places.views)
     complete, copies = _with_copies(graph, calls, places.storage)
@@ -92,6 +97,11 @@ class _Chooser:
                 f"model '{graph.name}' on {self.board.name}", source, missing, advice=advice
             )
         return choose(graph, options, self.costs, self.objective)
+
+    def price(self, graph: Graph, operator: Operator) -> float:
+        """Predicted cycles of an operator with the fastest kernel; infinite where it has none."""
+        found = self._options(graph, operator)
+        return math.inf if isinstance(found, Unsupported) else min(option.cycles for option in found)
 
     def _options(self, graph: Graph, operator: Operator) -> list[Option] | Unsupported:
         """The kernels that may compute an operator, the fastest first; the pinned one alone where it is pinned."""
