@@ -31,7 +31,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Layer:
-    """A call: ``fields`` are the lines of its parameter struct, ``lines`` the statements."""
+    """A call: ``fields`` are the lines of its parameter struct (none: it uses the equal one of an earlier call),
+    ``lines`` the statements."""
 
     index: int
     comment: str
@@ -103,7 +104,7 @@ def describe(plan: Plan, name: str) -> Sources:
         )
         for constant in plan.constants
     ]
-    layers = [_layer(plan, index, call, name_of) for index, call in enumerate(plan.calls)]
+    layers = _layers(plan, name_of)
     text = "".join(line for layer in layers for line in layer.fields)
     return Sources(
         name=name,
@@ -166,9 +167,19 @@ def _c_shape(tensor: Tensor) -> str:
     return tensor.dtype.value + "".join(f"[{extent}]" for extent in tensor.shape)
 
 
-def _layer(plan: Plan, index: int, call: Call, name_of: NameOf) -> Layer:
+def _layers(plan: Plan, name_of: NameOf) -> list[Layer]:
+    """The calls. Strips of one operator have equal parameters, which are stored once."""
+    layers: list[Layer] = []
+    first: dict[tuple[str, tuple[str, ...]], str] = {}
+    for index, call in enumerate(plan.calls):
+        fields = ctext.initialiser(call.parameters, name_of) or ["    0,"]
+        variable = first.setdefault((call.kernel.struct, tuple(fields)), f"layer_{index}")
+        layers.append(_layer(plan, index, call, fields if variable == f"layer_{index}" else [], variable, name_of))
+    return layers
+
+
+def _layer(plan: Plan, index: int, call: Call, fields: list[str], variable: str, name_of: NameOf) -> Layer:
     graph, kernel = plan.graph, call.kernel
-    variable = f"layer_{index}"
     operands = [_operand(plan, name, name_of) for name in (*call.inputs, *call.outputs)]
     lines = []
     if kernel.pointer_arrays:
@@ -188,7 +199,8 @@ def _layer(plan: Plan, index: int, call: Call, name_of: NameOf) -> Layer:
         f", {macs:,} MACs" if macs else ""
     )
     label = ctext.comment_text(call.operator.name, 96)
-    fields = ctext.initialiser(call.parameters, name_of) or ["    0,"]
+    if not fields:
+        lines.insert(0, f"  /* {label} */")
     return Layer(index, f'{comment}.\n * "{label}"', kernel.struct, variable, fields, lines)
 
 
