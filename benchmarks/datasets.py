@@ -172,5 +172,5 @@ def spoken_digits(
     rest = ~tests & ~held_out
     mean, deviation = x[rest].mean((0, 1), np.float64), x[rest].std((0, 1), np.float64)
     x = ((x - mean) / deviation).astype(np.float32)
-    parts = [Dataset((x[chosen],), labels[chosen], "spoken digits") for chosen in (rest, held_out, tests)]
-    return Split(*parts, tuple(str(digit) for digit in range(10)))
+    train, validation, test = (Dataset((x[part],), labels[part], "spoken digits") for part in (rest, held_out, tests))
+    return Split(train, validation, test, tuple(str(digit) for digit in range(10)))
