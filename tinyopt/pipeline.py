@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinyopt.board import Board
 from tinyopt.data import Samples
@@ -21,7 +21,7 @@ from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
 from tinyopt.plan.costs import Costs
 from tinyopt.plan.objective import Objective
-from tinyopt.plan.text import backend_note
+from tinyopt.plan.text import backend_note, call_groups, strips_note
 from tinyopt.report import LayerReport, RunReport, compare, per_class
 
 if TYPE_CHECKING:
@@ -75,11 +75,12 @@ def plan_for(
     objective: str | Objective = "latency",
     costs: Costs | None = None,
     backend: Backend | None = None,
+    arena_limit: int | None = None,
 ) -> Plan:
     """The graph, optimised exactly, lowered for a board. ``costs``: what ``tinyopt.tune`` measured.
-    ``backend``: kernels of a library beside tinyopt's own."""
+    ``backend``: kernels of a library beside tinyopt's own. ``arena_limit``: bytes that the arena may have."""
     exact = optimise_graph(graph) if optimise else graph
-    return make_plan(exact, board, objective=objective, costs=costs, backend=backend)
+    return make_plan(exact, board, objective=objective, costs=costs, backend=backend, arena_limit=arena_limit)
 
 
 def run_on_board(
@@ -91,6 +92,7 @@ def run_on_board(
     objective: str | Objective = "latency",
     costs: Costs | None = None,
     backend: Backend | None = None,
+    arena_limit: int | None = None,
     project: Path | None = None,
     model_name: str = "",
     steps: Progress | None = None,
@@ -110,7 +112,9 @@ def run_on_board(
 
     steps = steps or Progress()
     started = time.monotonic()
-    plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend)
+    plan = plan_for(
+        graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend, arena_limit=arena_limit
+    )
     with ExitStack() as stack:
         folder = project or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tinyopt-"))) / "project"
         firmware = build(generate(plan, folder, harness=True))
@@ -150,6 +154,7 @@ def run_on_board(
             *(line for line in graph.metadata.get("notes", "").splitlines() if line),
             *((f"kernels chosen by the measurements of {costs.source}",) if costs and costs.source else ()),
             *backend_note(plan),
+            *strips_note(plan),
             *measurement.notes,
         ),
     )
@@ -157,23 +162,30 @@ def run_on_board(
 
 
 def _layers(plan: Plan, measurement: Measurement) -> tuple[LayerReport, ...]:
+    """One row for every call; the strips of an operator together."""
     rows = []
-    for index, call in enumerate(plan.calls):
-        counts = measurement.layers[index] if index < len(measurement.layers) else None
+    for group in call_groups(plan):
+        call = plan.calls[group[0]]
+        counts = [measurement.layers[index] for index in group if index < len(measurement.layers)]
+
+        def total(values: Iterable[int | float | None]) -> Any:
+            known = [value for value in values if value is not None]
+            return sum(known) if known else None
+
         rows.append(
             LayerReport(
-                name=call.operator.name,
+                name=plan.parts.get(call.operator.name, call.operator.name),
                 operator=call.operator.kind,
                 kernel=call.kernel.name,
-                macs=operator_macs(plan.graph, call.operator),
+                macs=sum(operator_macs(plan.graph, plan.calls[index].operator) for index in group),
                 weights_bytes=operator_parameter_bytes(plan.graph, call.operator),
-                instructions=counts.instructions if counts else None,
-                cycles=counts.cycles if counts else None,
-                predicted_cycles=round(call.predicted_cycles, 1),
-                nanoseconds=counts.nanoseconds if counts else None,
-                bytes_read=counts.bytes_read if counts else None,
-                bytes_written=counts.bytes_written if counts else None,
-                energy_nj=counts.energy_nj if counts else None,
+                instructions=total(c.instructions for c in counts),
+                cycles=total(c.cycles for c in counts),
+                predicted_cycles=round(sum(plan.calls[index].predicted_cycles for index in group), 1),
+                nanoseconds=total(c.nanoseconds for c in counts),
+                bytes_read=total(c.bytes_read for c in counts),
+                bytes_written=total(c.bytes_written for c in counts),
+                energy_nj=total(c.energy_nj for c in counts),
             )
         )
     return tuple(rows)

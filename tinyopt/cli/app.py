@@ -58,6 +58,14 @@ ObjectiveOption = Annotated[
         "--objective", help="What to optimise for: latency, ram, flash or energy, or a mix: latency=1,flash=0.5."
     ),
 ]
+ArenaLimitOption = Annotated[
+    Optional[int],  # noqa: UP045
+    typer.Option(
+        "--arena-limit",
+        min=1,
+        help="Bytes that the arena may have, if less than the board's RAM: layers are computed in strips to fit.",
+    ),
+]
 TuningOption = Annotated[
     str,
     typer.Option(
@@ -157,6 +165,7 @@ def compile_(
     tuning: TuningOption = "auto",
     kernels: KernelsOption = "native",
     cmsis_nn: CmsisNnOption = None,
+    arena_limit: ArenaLimitOption = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the output folder even if tinyopt did not make it.")
     ] = False,
@@ -178,6 +187,7 @@ def compile_(
         tuning=tuning,
         kernels=kernels,
         cmsis_nn=cmsis_nn,
+        arena_limit=arena_limit,
         force=force,
         optimise=optimise,
         input_layout=input_layout,
@@ -210,6 +220,7 @@ def run(
     tuning: TuningOption = "auto",
     kernels: KernelsOption = "native",
     cmsis_nn: CmsisNnOption = None,
+    arena_limit: ArenaLimitOption = None,
     input_layout: LayoutOption = "nchw",
 ) -> None:
     """Build the measuring firmware, run data through the board, compare every output, and report.
@@ -233,6 +244,7 @@ def run(
         tuning=tuning,
         kernels=kernels,
         cmsis_nn=cmsis_nn,
+        arena_limit=arena_limit,
         input_layout=input_layout,
     )
 

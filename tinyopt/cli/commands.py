@@ -168,6 +168,8 @@ def _accuracy_loss(graph: Graph, quantized: Graph, data: str) -> dict[str, Any]:
 
 
 def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
+    from tinyopt.plan.text import call_groups, strips_note
+
     return {
         "model": plan.graph.name,
         "board": plan.board.name,
@@ -180,14 +182,16 @@ def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
         "predicted_cycles": round(plan.cycles),
         "tuning": plan.costs.source or None,
         "library": plan.backend.title if plan.backend else None,
+        "strips": strips_note(plan),
         "layers": [
             {
-                "name": call.operator.name,
+                "name": plan.parts.get(call.operator.name, call.operator.name),
                 "operator": call.operator.kind,
                 "kernel": call.kernel.name,
-                "predicted_cycles": round(call.predicted_cycles, 1),
+                "predicted_cycles": round(sum(plan.calls[index].predicted_cycles for index in group), 1),
             }
-            for call in plan.calls
+            for group in call_groups(plan)
+            for call in [plan.calls[group[0]]]
         ],
     }
 
@@ -204,6 +208,7 @@ def compile_model(
     tuning: str,
     kernels: str,
     cmsis_nn: Path | None,
+    arena_limit: int | None,
     force: bool,
     optimise: bool,
     input_layout: str,
@@ -217,7 +222,9 @@ def compile_model(
     costs = planning_costs(tuning, board_name, board, backend)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)
     with progress(f"planning for {board.title}"):
-        plan = plan_for(graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend)
+        plan = plan_for(
+            graph, board, optimise=optimise, objective=objective, costs=costs, backend=backend, arena_limit=arena_limit
+        )
     with progress(f"writing the {project} project"):
         generate(plan, output, name=name, project=project, force=force)
     if json_output:
@@ -244,6 +251,7 @@ def run_model(
     tuning: str,
     kernels: str,
     cmsis_nn: Path | None,
+    arena_limit: int | None,
     input_layout: str,
 ) -> None:
     from tinyopt.pipeline import Progress, run_on_board
@@ -263,6 +271,7 @@ def run_model(
             objective=objective,
             costs=costs,
             backend=backend,
+            arena_limit=arena_limit,
             project=project,
             model_name=path.stem,
             steps=Progress(reference=one, device=two),
