@@ -4,6 +4,7 @@
 - A transposed convolution of stride s is s·s convolutions of stride 1, each of which computes the outputs of one phase
   (rows and columns with the same remainder by s), and one copy that interleaves them. No product with the zeros between
   input pixels is ever computed.
+- A fully connected layer on several rows is a 1x1 convolution, if both round their multipliers alike.
 - A depthwise convolution of one channel is a convolution; with several outputs a channel, the input is repeated.
 
 The sums are the same sums in another order, and int32 sums do not depend on the order, so every output bit is the same.
@@ -17,8 +18,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinyopt.execute.integer.convolution import fully_connected_multipliers, output_multipliers
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
 from tinyopt.graph.costs import peak_activation_bytes
+
+_BLOCK = 4
+"""Rows from which the kernels of convolutions work on several at a time."""
 
 Price = Callable[[Graph, Operator], float]
 """Predicted cycles of an operator with its best kernel; infinite where it has none."""
@@ -226,8 +231,25 @@ def _interleaved(parts: _Parts, results: Sequence[str], stride: tuple[int, int],
     return parts.finish(ops.Slice((0,) * 4, (1, height, width, channels), (1,) * 4), [whole])
 
 
+def _rows(graph: Graph, operator: Operator) -> Graph | None:
+    """A fully connected layer on many rows is a convolution on as many pixels, whose kernels share weights."""
+    a = operator.attributes
+    assert isinstance(a, ops.FullyConnected)
+    parts = _Parts(graph, operator)
+    outputs, inputs = parts.w.shape
+    rows = parts.x.size // inputs
+    same = zip(fully_connected_multipliers(parts.x, parts.w, parts.y), output_multipliers(parts.x, parts.w, parts.y))
+    if rows < _BLOCK or not all(np.array_equal(one, two) for one, two in same):
+        return None
+    pixels = parts.move(ops.Reshape((1, 1, rows, inputs)), [parts.x.name], "pixels", parts.x)
+    attributes = ops.Conv2d(activation=a.activation)
+    image = parts.layer(attributes, pixels, parts.w.value.reshape(outputs, 1, 1, inputs), slice(None), "image")
+    return parts.finish(ops.Reshape(parts.y.shape), [image])
+
+
 _RULES: dict[type[ops.Attributes], Callable[[Graph, Operator], Graph | None]] = {
     ops.Conv2d: _grouped,
     ops.DepthwiseConv2d: _depthwise,
     ops.TransposeConv2d: _transposed,
+    ops.FullyConnected: _rows,
 }
