@@ -31,7 +31,8 @@ class Row:
     model: str
     board: str
     report: RunReport
-    compile_seconds: float
+    compile_seconds: float | None = None
+    objective: str = "latency"
 
 
 def compile_seconds(path: Path, board: str, folder: Path) -> float:
@@ -55,4 +56,18 @@ def measure_all(data: Path, folder: Path) -> list[Row]:
             assert result.report.mismatches == 0, (model, board_name)
             rows.append(Row(model, board_name, result.report, compile_seconds(path, board_name, folder)))
             print(f"{board_name} {model}: {result.report.instructions} instructions", flush=True)
+    return rows
+
+
+def measure_objectives(data: Path, board_name: str = "mps2_an386") -> list[Row]:
+    """What the other objectives make of the models on one board."""
+    rows = []
+    for objective in ("ram", "flash"):
+        for model, file in MODELS.items():
+            graph, board = load(data / "mlperf-tiny" / file), load_board(board_name)
+            samples = load_samples("random:0:2", graph)
+            report = run_on_board(graph, board, samples, objective=objective, model_name=model).report
+            assert report.mismatches == 0, (model, board_name, objective)
+            rows.append(Row(model, board_name, report, objective=objective))
+            print(f"{board_name} {model}, objective {objective}: {report.arena_bytes} bytes of arena", flush=True)
     return rows

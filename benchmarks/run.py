@@ -7,7 +7,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.official import Row, measure_all
+from benchmarks import bars, synthetic
+from benchmarks.official import MODELS, Row, measure_all, measure_objectives
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 TARGET = CHECKOUT / "docs" / "benchmarks.md"
@@ -51,9 +52,23 @@ def table(rows: list[Row], board: str) -> list[str]:
         report = row.report
         cells: list[float | int | None] = [
             report.instructions, report.cycles, report.arena_bytes, report.arena_lower_bound, report.code_bytes,
-            report.weights_bytes, report.stack_bytes, report.macs, round(row.compile_seconds, 2),
+            report.weights_bytes, report.stack_bytes, report.macs, round(row.compile_seconds or 0, 2),
         ]  # fmt: skip
         lines.append(f"| {row.model} | " + " | ".join(cell(c) for c in cells) + " |")
+    return lines
+
+
+def objectives(rows: list[Row]) -> list[str]:
+    """The models on one board, planned for each objective."""
+    boards = {row.board for row in rows if row.objective != "latency"}
+    lines = ["\n## Objectives (`--objective`), on " + ", ".join(sorted(boards)) + "\n"]
+    lines.append("| model | objective | cycles (estimated) | arena | code | weights | code and weights |")
+    lines.append("| --- | --- |" + " ---: |" * 5)
+    for row in sorted((r for r in rows if r.board in boards), key=lambda r: list(MODELS).index(r.model)):
+        report = row.report
+        flash = report.code_bytes + report.weights_bytes
+        cells = [report.cycles, report.arena_bytes, report.code_bytes, report.weights_bytes, flash]
+        lines.append(f"| {row.model} | {row.objective} | " + " | ".join(cell(c) for c in cells) + " |")
     return lines
 
 
@@ -78,10 +93,15 @@ def main() -> int:
         return 1
     with tempfile.TemporaryDirectory() as folder:
         rows = measure_all(data, Path(folder))
+    others = measure_objectives(data)
+    layers = synthetic.measure_all()
     lines = [HEADER.format(compiler="; ".join(sorted({row.report.compiler for row in rows})))]
+    lines += bars.table(bars.bars([*rows, *others], PEERS))
     for board in dict.fromkeys(row.board for row in rows):
         lines += table(rows, board)
+    lines += objectives([*rows, *others])
     lines += against_peers(rows)
+    lines += synthetic.tables(layers)
     TARGET.write_text("\n".join(lines) + "\n")
     print(f"written: {TARGET.relative_to(CHECKOUT)}")
     return 0
