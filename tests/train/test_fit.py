@@ -188,7 +188,18 @@ def test_training_stops_when_validation_gets_no_better() -> None:
     assert found.loss == pytest.approx(result.best.validation_loss, rel=1e-5)
 
 
-def test_divergence_is_said_and_the_last_good_state_kept(tmp_path: Path) -> None:
+def test_what_cannot_be_done_is_said_before_training() -> None:
+    with pytest.raises(TrainingError, match="needs validation data"):
+        fit(to_torch(network()), blobs(), settings=replace(SETTINGS, patience=2))
+    with pytest.raises(TrainingError, match="there is no loss 'hinge'"):
+        fit(to_torch(network()), blobs(), settings=SETTINGS, loss="hinge")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="the device 'nowhere' cannot be used"):
+        fit(to_torch(network()), blobs(), settings=replace(SETTINGS, device="nowhere"))
+    with pytest.raises(TrainingError, match="no parameters to train"):
+        fit(nn.Flatten(), blobs(), settings=SETTINGS, loss=mean_loss)
+
+
+def test_divergence_is_said() -> None:
     settings = replace(SETTINGS, optimiser="sgd", learning_rate=1e30, schedule="constant")
     with pytest.raises(TrainingError, match=r"training diverged: the loss of epoch 1, step \d+ is (nan|inf); lower"):
         fit(Dropping(), blobs(), settings=settings)
@@ -246,6 +257,18 @@ def test_data_that_do_not_fit_are_refused_before_training(x: Any, y: Any, messag
     with pytest.raises(DataError, match=message.replace("training", "validation")):
         fit(module, blobs(), (x, y), SETTINGS)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_data_for_a_network_of_ones_own_are_checked_by_its_first_result() -> None:
+    x, y = blobs()
+    with pytest.raises(DataError, match="sample 2 has the label 7, but the network has 3 classes"):
+        fit(Dropping(), (x, np.where(np.arange(90) == 2, 7, y)), settings=SETTINGS)
+    with pytest.raises(DataError, match="the network does not take samples of these shapes"):
+        fit(Dropping(), (x[:, :3], y), settings=SETTINGS)
+    with pytest.raises(DataError, match=r"validation data .* labels must be whole class numbers"):
+        fit(Dropping(), (x, y), (x, y + 0.5), SETTINGS)
+    found = evaluate(Dropping(), (x, y))
+    assert found.confusion.shape == (3, 3) and found.accuracy_per_class.shape == (3,)
 
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"learning_rate": -1.0}, {"schedule": "none"}, {"momentum": 1.0}])

@@ -88,7 +88,7 @@ def as_dataset(
     else:
         raise DataError(f"{what}: give Samples with labels or a pair (inputs, targets), not {type(data).__name__}")
     inputs = _checked_inputs(inputs, module, f"{what} ({source})")
-    targets = _checked_targets(np.asarray(targets), f"{what} ({source})", classes)
+    targets = checked_targets(np.asarray(targets), f"{what} ({source})", classes)
     counts = {len(array) for array in (*inputs, targets)}
     if len(counts) != 1:
         raise DataError(f"{what} ({source}): {len(inputs[0])} samples but {len(targets)} labels")
@@ -138,7 +138,12 @@ def _only_input(module: GraphModule, name: str) -> Any:
     return builder.build()
 
 
-def _checked_targets(targets: Array, where: str, classes: int | None) -> Array:
+def checked_targets(targets: Array, where: str, classes: int | None) -> Array:
+    """Class numbers int64 [samples] below ``classes``; or any numbers where that is None.
+
+    Raises:
+        DataError: naming the first label that is none.
+    """
     if classes is None:
         if targets.dtype.kind not in "iufb":
             raise DataError(f"{where}: targets of type {targets.dtype} cannot be used; save numbers")

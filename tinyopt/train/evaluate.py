@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from tinyopt.bridge import GraphModule, to_torch
+from tinyopt.errors import DataError
 from tinyopt.graph import Array, Graph
-from tinyopt.train.dataset import Dataset, DatasetLike, as_dataset
+from tinyopt.train.dataset import Dataset, DatasetLike, as_dataset, checked_targets
 from tinyopt.train.loss import CrossEntropy, Loss, scores
 
 
@@ -52,6 +53,8 @@ def evaluate(
     loss = loss or CrossEntropy()
     classes = class_count(module) if isinstance(loss, CrossEntropy) else None
     dataset = as_dataset(data, module, what="evaluation data", classes=classes)
+    if classes is None and isinstance(loss, CrossEntropy):
+        dataset = labelled(dataset, module, "evaluation data")
     return measure(module, dataset, loss, batch_size)
 
 
@@ -60,6 +63,25 @@ def class_count(module: nn.Module) -> int | None:
     if not isinstance(module, GraphModule):
         return None
     return module.graph.tensors[module.graph.outputs[0]].size
+
+
+def labelled(dataset: Dataset, module: nn.Module, what: str) -> Dataset:
+    """The data of a module that is no graph, checked against its scores for the first sample.
+
+    Raises:
+        DataError: when the module does not take the inputs, or a label is no class number.
+    """
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    was_training = module.training
+    try:
+        with torch.no_grad():
+            values = scores(module.eval(), tuple(torch.from_numpy(x[:1]).to(device) for x in dataset.inputs))
+    except (RuntimeError, ValueError, IndexError, TypeError) as error:
+        raise DataError(f"{what}: the network does not take samples of these shapes: {error}") from None
+    finally:
+        module.train(was_training)
+    where = f"{what} ({dataset.source})"
+    return Dataset(dataset.inputs, checked_targets(dataset.targets, where, values.numel()), dataset.source)
 
 
 def measure(module: nn.Module, dataset: Dataset, loss: Loss, batch_size: int) -> Evaluation:

@@ -22,7 +22,7 @@ from tinyopt.graph import Array
 from tinyopt.train import checkpoint
 from tinyopt.train.augment import Augment
 from tinyopt.train.dataset import Dataset, DatasetLike, as_dataset
-from tinyopt.train.evaluate import class_count, measure
+from tinyopt.train.evaluate import class_count, labelled, measure
 from tinyopt.train.log import Display, TensorBoard, display, write_lines
 from tinyopt.train.loop import Callback, EpochLog, Position, TrainResult
 from tinyopt.train.loss import CrossEntropy, Loss, MeanSquaredError
@@ -72,10 +72,11 @@ def fit(
     classes = class_count(module) if isinstance(objective, CrossEntropy) else None
     data = as_dataset(train, module, what="training data", classes=classes)
     held_out = None if validation is None else as_dataset(validation, module, what="validation data", classes=classes)
-    if isinstance(objective, CrossEntropy) and (data.targets.dtype != np.int64 or data.targets.ndim != 1):
-        raise TrainingError(
-            "cross-entropy needs class numbers as targets; give loss='mean_squared_error' or a function"
-        )
+    if isinstance(objective, CrossEntropy) and classes is None:
+        data = labelled(data, module, "training data")
+        held_out = None if held_out is None else labelled(held_out, module, "validation data")
+    if held_out is None and settings.patience is not None:
+        raise TrainingError("early stopping (patience) needs validation data")
     run = _Run(module, data, held_out, settings, objective, augment, callbacks, parameters, folder, resume)
     return run.go(progress)
 
@@ -304,7 +305,7 @@ class _Run:
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            signal.signal(signal.SIGINT, previous if previous is not None else signal.SIG_DFL)
 
     def _leave_if_interrupted(self) -> None:
         if self.interrupted:
