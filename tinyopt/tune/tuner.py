@@ -107,7 +107,7 @@ def tune(
     items = targets(base)
     known = frozenset((e.operator, e.kernel) for e in usable_entries(table, board, more)[1]) if resume else frozenset()
     samples = load_samples(f"random:{seed}:1", graph)
-    bench = _Bench(graph, board, goal, backend, path, table, measure or emulated(board), samples)
+    bench = _Bench(graph, base, backend, path, table, measure or emulated(board), samples)
     wanted = rounds(items, known)
     pairs = {(item.signature, kernel) for item in items for kernel in item.kernels}
     steps = len(wanted) + 2
@@ -164,15 +164,14 @@ class _Bench:
     def __init__(
         self,
         graph: Graph,
-        board: Board,
-        objective: Objective,
+        base: Plan,
         backend: Backend | None,
         path: Path,
         table: TuningTable,
         measure: Measure,
         samples: Samples,
     ) -> None:
-        self.graph, self.board, self.objective, self.backend = graph, board, objective, backend
+        self.graph, self.base, self.board, self.backend = graph, base.graph, base.board, backend
         self.path, self.table, self.measure, self.samples = path, table, measure, samples
         self.reference = _reference(graph, samples)
         self.seen: set[tuple[str, str]] = set()
@@ -186,8 +185,8 @@ class _Bench:
         A part at a time is also how a kernel that computes wrong outputs is found.
         """
         try:
-            together = {**pinned, **pins}
-            plan = make_plan(self.graph, self.board, objective=self.objective, pins=together, backend=self.backend)
+            # The operators of the base plan, strips and all, stay as they are.
+            plan = make_plan(self.base, self.board, pins={**pinned, **pins}, backend=self.backend)
             self.run(plan, wanted)
         except (BoardError, MismatchError) as error:
             if len(pins) > 1:
