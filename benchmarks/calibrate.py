@@ -57,18 +57,17 @@ def measure(board: Board) -> tuple[Entry, ...]:
 
 
 def fit(entries: Sequence[Entry]) -> dict[str, list[float]]:
-    """Kernel → [cycles per formula cycle, bytes of code]; the empty name stands for kernels that are not there."""
+    """Kernel → [cycles per formula cycle, bytes of code]; the empty name, for kernels without one: the median."""
     groups: dict[str, list[Entry]] = defaultdict(list)
     for entry in entries:
         groups[entry.kernel].append(entry)
-        groups[""].append(entry)
     result = {}
     for kernel, items in sorted(groups.items()):
         predicted = sum(item.predicted for item in items)
         if predicted:
-            code = statistics.median_high(item.code_bytes for item in items) if kernel else 0
+            code = statistics.median_high(item.code_bytes for item in items)
             result[kernel] = [round(sum(item.count for item in items) / predicted, 3), code]
-    return result
+    return {"": [round(statistics.median(scale for scale, _ in result.values()), 3), 0], **result}
 
 
 def verdict(entries: Sequence[Entry], scales: dict[str, list[float]]) -> str:

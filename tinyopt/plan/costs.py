@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -33,14 +34,14 @@ class Costs:
     """Predictions for the planner.
 
     An operator and kernel that were measured cost what was measured. For the others the kernel's formula is scaled: by
-    what the formula was off for the kernel as a whole, or, for a kernel without any measurement, for all of them. So
-    measured and unmeasured kernels can be compared even when a table is incomplete.
+    what the formula was off for the kernel as a whole, or, for a kernel without any measurement, for the median kernel.
+    So measured and unmeasured kernels can be compared even when a table is incomplete.
     """
 
     measured: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """(operator signature, kernel name) → cycles."""
     scales: Mapping[str, float] = field(default_factory=dict)
-    """Kernel name → measured cycles per formula cycle; the empty name: of all kernels."""
+    """Kernel name → measured cycles per formula cycle; the empty name: of the median kernel."""
     code: Mapping[str, int] = field(default_factory=dict)
     """Kernel name → bytes of machine code."""
     source: str = ""
@@ -52,12 +53,11 @@ class Costs:
         items = tuple(entries)
         sums: dict[str, tuple[float, float]] = {}
         for item in items:
-            for name in (item.kernel, ""):
-                cycles, predicted = sums.get(name, (0.0, 0.0))
-                sums[name] = (cycles + item.cycles, predicted + item.predicted)
-        scales = {
-            name: cycles / predicted for name, (cycles, predicted) in sums.items() if cycles > 0 and predicted > 0
-        }
+            cycles, predicted = sums.get(item.kernel, (0.0, 0.0))
+            sums[item.kernel] = (cycles + item.cycles, predicted + item.predicted)
+        scales = {name: cycles / formula for name, (cycles, formula) in sums.items() if cycles > 0 and formula > 0}
+        if scales:
+            scales[""] = statistics.median(scales.values())
         return Costs(
             {(item.signature, item.kernel): item.cycles for item in items},
             {**(base.scales if base else {}), **scales},
