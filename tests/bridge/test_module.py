@@ -301,6 +301,16 @@ def test_logits_stand_before_the_last_softmax() -> None:
     torch.testing.assert_close(torch.softmax(module.logits(x), -1), module(x))
 
 
+def test_logits_are_found_behind_a_reshape() -> None:
+    b = GraphBuilder("squeezed")
+    y = b.add(ops.Softmax(beta=2.0), [b.input("x", (1, 1, 1, 5), DType.FLOAT32)])
+    b.output(b.add(ops.Reshape((1, 5)), [y]))
+    module = to_torch(b.build())
+    x = torch.from_numpy(floats(3, 1, 1, 5))
+    torch.testing.assert_close(module.logits(x), 2 * x.reshape(3, 5))
+    torch.testing.assert_close(torch.softmax(module.logits(x), -1), module(x))
+
+
 def test_graphs_that_mix_the_batch_axis_run_sample_by_sample() -> None:
     b = GraphBuilder("mixing")
     y = b.add(ops.Reshape((2, 3)), [b.input("x", (1, 6), DType.FLOAT32)])

@@ -214,22 +214,22 @@ class GraphModule(nn.Module):
         return outputs[0] if len(outputs) == 1 else outputs
 
     def logits(self, *inputs: Tensor) -> Tensor:
-        """The first output [batch, classes] before a softmax at the end of the graph, as cross-entropy wants it."""
+        """The first output before a softmax at the end of the graph, as cross-entropy wants it; of the output's shape.
+        Without a softmax, the output itself."""
         name, scale = self.logits_tensor
         value = self.features(inputs, [name])[name]
+        shape = self.graph.tensors[self.graph.outputs[0]].shape
+        if value.shape[1:] != shape[1:]:
+            value = value.reshape(-1, *shape[1:])
         return value if scale == 1 else value * scale
 
     @property
     def logits_tensor(self) -> tuple[str, float]:
         """The tensor that the final softmax of the first output reads and what it is multiplied by; the output itself
-        where there is no softmax. Operators that only move data may follow the softmax when they keep rank two."""
-        name = self.graph.outputs[0]
-        producer = self.graph.producers.get(name)
+        where there is no softmax. Reshapes may follow the softmax."""
+        producer = self.graph.producers.get(self.graph.outputs[0])
         while producer is not None and isinstance(producer.attributes, ops.Reshape):
-            source = self.graph.tensors[producer.inputs[0]]
-            if source.shape != self.graph.tensors[name].shape:
-                break
-            name, producer = source.name, self.graph.producers.get(source.name)
+            producer = self.graph.producers.get(producer.inputs[0])
         if producer is not None and isinstance(producer.attributes, ops.Softmax):
             return producer.inputs[0], producer.attributes.beta
         return self.graph.outputs[0], 1.0
