@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from cmsis_nn.places import library, need_tools
+from cmsis_nn.shapes import own_graphs
 from hil import measure
-from kernels.test_sweep import CASES, assert_agrees, graphs, random_value
+from kernels.test_sweep import assert_agrees, graphs, random_value
 from kernels.test_sweep_on_cores import Example, joined
 from tinyopt.board import load_board
 from tinyopt.build import build
@@ -23,14 +24,29 @@ from tinyopt.plan import make_plan
 from tinyopt.plan.cmsis_nn import Backend, cmsis_nn_backend
 
 BOARDS = ("mps2_m0", "mps2_an386", "mps3_an547")
-PER_KERNEL = 40
+COMMON = (
+    "conv2d_s8",
+    "depthwise_conv2d_s8",
+    "fully_connected_s8",
+    "average_pool2d_s8",
+    "max_pool2d_s8",
+    "softmax_s8",
+    "add_s8",
+    "mul_s8",
+    "blocks_depthwise_3x3",
+    "blocks_pointwise",
+)
+"""Cases of the common sweep that hold operators of CMSIS-NN."""
+PER_KERNEL = 24
+OWN = 30
+"""Examples of each sort in ``shapes``."""
 SAMPLES = 3
 
 
 def examples(backend: Backend) -> Iterator[Example]:
-    """At most ``PER_KERNEL`` operators for each kernel, from all cases of the sweep."""
+    """At most ``PER_KERNEL`` operators for each kernel from the common sweep, and those of ``shapes``."""
     left = {kernel.name: PER_KERNEL for kernel in backend.kernels}
-    for case in sorted(CASES):
+    for case in COMMON:
         for graph in graphs(case):
             if len(graph.operators) != 1 or graph.states:
                 continue
@@ -38,6 +54,9 @@ def examples(backend: Backend) -> Iterator[Example]:
                 if left[kernel.name]:
                     left[kernel.name] -= 1
                     yield Example(graph, graph.operators[0], kernel.name)
+    for graph in own_graphs(OWN):
+        for kernel in backend.accepting(graph, graph.operators[0]):
+            yield Example(graph, graph.operators[0], kernel.name)
 
 
 @pytest.mark.parametrize("name", BOARDS)

@@ -7,7 +7,7 @@ that function tell:
 - not declared (before 5.0.0): nothing;
 - four parameters (5.0.0): the weights of each output;
 - seven (7.0.0 and later): the bias plus the sum times the input's offset;
-- anything else (6.0.0): not accepted on Helium.
+- anything else (6.0.0): there are no such kernels for Helium.
 """
 
 from __future__ import annotations
@@ -32,13 +32,15 @@ _SUMS = "arm_vector_sum_s8"
 
 def kernels(target: Target) -> tuple[Kernel, ...]:
     """The fully connected layers of a library."""
+    if target.core == "mve" and len(target.library.declared.get(_SUMS, ())) not in (0, 4, 7):
+        return ()
     return (
         *target.kernel(
             "fully_connected",
             "fully_connected",
             "tensor.c",
             ("arm_fully_connected_s8", _SIZE),
-            partial(_accepts, target, per_channel=False),
+            partial(_accepts, per_channel=False),
             partial(_lower, target),
             partial(_cost, target),
         ),
@@ -47,7 +49,7 @@ def kernels(target: Target) -> tuple[Kernel, ...]:
             "fully_connected",
             "channels.c",
             ("arm_fully_connected_per_channel_s8", _SIZE),
-            partial(_accepts, target, per_channel=True),
+            partial(_accepts, per_channel=True),
             partial(_lower, target),
             partial(_cost, target),
         ),
@@ -63,12 +65,10 @@ def _one_scale(multipliers: Array, shifts: Array) -> bool:
     return bool((multipliers == multipliers[0]).all() and (shifts == shifts[0]).all())
 
 
-def _accepts(target: Target, graph: Graph, operator: Operator, *, per_channel: bool) -> bool:
+def _accepts(graph: Graph, operator: Operator, *, per_channel: bool) -> bool:
     if not isinstance(operator.attributes, ops.FullyConnected) or not is_int8(graph, operator):
         return False
-    if graph.ins(operator)[0].is_constant or _one_scale(*_multipliers(graph, operator)) == per_channel:
-        return False
-    return target.core != "mve" or len(target.library.declared.get(_SUMS, ())) in (0, 4, 7)
+    return not graph.ins(operator)[0].is_constant and _one_scale(*_multipliers(graph, operator)) != per_channel
 
 
 def _sums(target: Target, graph: Graph, operator: Operator) -> Constant | None:
