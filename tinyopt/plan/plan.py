@@ -19,6 +19,7 @@ from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import Lowered, constants_of, kernels_of, lower
 from tinyopt.plan.memory import Arranged, in_words, score_of_fit, score_of_objective, smallest
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.ordering import ordered
 from tinyopt.plan.striping import Striped, Strips, striped
 
 if TYPE_CHECKING:
@@ -180,7 +181,11 @@ def make_plan(
         lowered = lower_for(item, goal)
         return Arranged(item, words, lowered, lay_out(lowered, in_place=in_place, redzone=redzone))
 
-    whole = chosen = arranged(Striped(graph, {}))
+    whole = arranged(Striped(graph, {}))
+    better = ordered(graph)
+    if better is not graph and strips is None:
+        whole = min(whole, arranged(Striped(better, {})), key=lambda item: item.arena_bytes)
+    chosen = whole
     limit = _room(board) if arena_limit is None else min(arena_limit, _room(board))
     if strips is not None:
         chosen = arranged(striped(graph, strips), (in_words(graph, strips),))
