@@ -20,6 +20,12 @@ settings.load_profile("tinyopt")
 CHECKOUT = Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_tuning_tables(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What somebody tuned on this machine does not change what the tests plan."""
+    os.environ["XDG_DATA_HOME"] = str(tmp_path_factory.mktemp("data_home"))
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The benchmark data folder; the test is skipped where it is absent."""
