@@ -55,8 +55,8 @@ def pack_stream(weights: Array, bias: Array, multipliers: Array, shifts: Array, 
     Shapes as in ``fits_blocks``, which must hold; ``run``: taps of a run, which divides the taps.
     """
     scales, rights = _scales(len(weights), multipliers, shifts)
-    tail = np.concatenate([scales, _halves(rights - 1)], axis=1)
-    return _as_bytes(np.concatenate([_heads(bias), _pair_words(weights, run), tail], axis=1))
+    shifts_word = _marked(_halves(rights - 1), len(weights))
+    return _stream(bias, _pair_words(weights, run), np.concatenate([scales, shifts_word], axis=1))
 
 
 def pack_relu_stream(
@@ -65,8 +65,8 @@ def pack_relu_stream(
     """As ``pack_stream``, for outputs at the zero point or above; ``fits_relu_blocks`` must hold."""
     scales, rights = _scales(len(weights), multipliers, shifts)
     both = np.stack([scales, _relu_offsets(rights, zero_point)], axis=2).reshape(len(scales), 4)
-    tail = np.concatenate([_halves(rights + 7), both], axis=1)
-    return _as_bytes(np.concatenate([_heads(bias), _pair_words(weights, run), tail], axis=1))
+    shifts_word = _marked(_halves(rights + 7), len(weights))
+    return _stream(bias, _pair_words(weights, run), np.concatenate([shifts_word, both], axis=1))
 
 
 def pack_stream_of_eight(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:
@@ -109,6 +109,16 @@ def _halves(values: Array) -> Array:
     """Two columns in the halves of one."""
     result: Array = (values[:, 0] | values[:, 1] << 16)[:, None]
     return result
+
+
+def _marked(shifts: Array, channels: int) -> Array:
+    """The words of shifts, with the marks of the last pair."""
+    shifts[-1] |= (1 << 31) | ((channels % 2) << 30)
+    return shifts
+
+
+def _stream(bias: Array, words: Array, tail: Array) -> Array:
+    return _as_bytes(np.concatenate([words[:, :1], _heads(bias), words[:, 1:], tail], axis=1))
 
 
 def _pair_words(weights: Array, run: int) -> Array:

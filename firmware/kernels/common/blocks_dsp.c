@@ -24,66 +24,93 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
 /* Registers: r0 columns, r1 stream, r2 weights of both channels, r3 those of the low one, r4 to r11 sums (low and high
- * of each pixel), r12 and lr activations.
+ * of each pixel; of four, the last has r4 and r5), r12 and lr activations.
  *
- * The loop over words is unrolled eight deep; its first step moves the pointers past the round, and compares. A number
- * of words that is no multiple of eight enters it in the middle, with the pointers as the first step would leave them;
- * all its instructions are four bytes, so that the place is computed.
+ * A pair's first word makes the sums from the bias. The loop over the other words is unrolled eight deep; its first
+ * step moves the pointers past the round, and compares. A number of words that is no multiple of eight enters it in the
+ * middle, with the pointers as the first step would leave them (none: at its end); all its instructions are four bytes,
+ * so that the place is computed.
  *
- * Frame: 0 columns at the entry, 4 end of the columns, 8 bytes the stream is moved on, 12 address of the entry,
- * 16 channels left, 20 output, 24 stride, 28 offset. */
+ * Frame: 0 columns; for the loop, 4 columns at the entry, 8 end of the columns, 12 bytes the stream is moved on,
+ * 16 address of the entry; 20 output, 24 stride, 28 offset. */
 /* clang-format off */
 #define BEGIN(bytes_per_word, code_per_word) \
   ".syntax unified\n" \
   "push {r4-r11, lr}\n" \
   "sub sp, sp, #36\n" \
-  "ldmia r0, {r3-r7}\n" \
-  "str r5, [sp, #16]\n" \
-  "strd r2, r6, [sp, #20]\n" \
-  "str r7, [sp, #28]\n" \
+  "ldmia r0, {r3-r6}\n" \
+  "strd r2, r5, [sp, #20]\n" \
+  "str r6, [sp, #28]\n" \
+  "str r3, [sp]\n" \
   "mov r8, #" #bytes_per_word "\n" \
   "mla r9, r8, r4, r3\n" \
+  "subs r4, r4, #1\n" \
   "and r5, r4, #7\n" \
+  "add r3, r3, r8\n" \
   "mla r8, r8, r5, r3\n" \
-  "strd r8, r9, [sp]\n" \
+  "strd r8, r9, [sp, #4]\n" \
   "lsl r6, r5, #2\n" \
+  "rsb r5, r4, #0\n" \
+  "and r5, r5, #7\n" /* words to skip */ \
+  "cmp r4, #0\n" \
+  "it eq\n" \
+  "moveq r5, #8\n" \
   "adr.w r9, 2f\n" \
-  "rsbs r4, r4, #0\n" \
-  "ands r4, r4, #7\n" /* words to skip */ \
+  "cmp r5, #0\n" \
   "it ne\n" \
   "addne r9, r9, #8\n" /* the first step's comparison */ \
   "mov r8, #" #code_per_word "\n" \
-  "mla r9, r8, r4, r9\n" \
+  "mla r9, r8, r5, r9\n" \
   "orr r9, r9, #1\n" \
-  "strd r6, r9, [sp, #8]\n" \
+  "strd r6, r9, [sp, #12]\n" \
+  ".balign 4\n" \
   "1:\n" /* a pair of channels */ \
-  "ldmia sp, {r0, r2, r3, r12}\n" \
-  "ldmia r1!, {r4, r5}\n" \
-  "cmp r0, r2\n" \
-  "add r1, r1, r3\n"
+  "ldmia sp, {r0, r3, r6, r8, r12}\n" \
+  "ldmia r1!, {r2, r4, r5}\n"
 
-#define COPY_SUMS \
-  "mov r6, r4\n" \
-  "mov r7, r5\n" \
-  "mov r8, r4\n" \
-  "mov r9, r5\n" \
-  "mov r10, r4\n" \
-  "mov r11, r5\n"
+#define ENTER \
+  "cmp r3, r6\n" \
+  "add r1, r1, r8\n" \
+  "mov r0, r3\n" \
+  "sxtb16 r3, r2\n"
 
-#define WORDS(step) ".balign 4\n" "2:\n" step##_FIRST step(1) step(2) step(3) step(4) step(5) step(6) step(7) "bne.w 2b\n"
+#define BEGIN_4 \
+  BEGIN(16, 56) \
+  "ldmia r0, {r7, r9, r11, lr}\n" \
+  ENTER \
+  "smlad r6, r7, r3, r4\n" \
+  "smlad r7, r7, r2, r5\n" \
+  "smlad r8, r9, r3, r4\n" \
+  "smlad r9, r9, r2, r5\n" \
+  "smlad r10, r11, r3, r4\n" \
+  "smlad r11, r11, r2, r5\n" \
+  "smlad r4, lr, r3, r4\n" \
+  "smlad r5, lr, r2, r5\n" \
+  "bx r12\n"
+
+#define BEGIN_1 \
+  BEGIN(4, 20) \
+  "ldr lr, [r0]\n" \
+  ENTER \
+  "smlad r4, lr, r3, r4\n" \
+  "smlad r5, lr, r2, r5\n" \
+  "bx r12\n"
+
+#define WORDS(step) \
+  ".balign 4\n" "2:\n" step##_FIRST step(1) step(2) step(3) step(4) step(5) step(6) step(7) "bne.w 2b\n"
 
 #define SUMS_4(at) \
   "sxtb16 r3, r2\n" \
-  "smlad r4, r12, r3, r4\n" \
-  "smlad r5, r12, r2, r5\n" \
-  "smlad r6, lr, r3, r6\n" \
-  "smlad r7, lr, r2, r7\n" \
+  "smlad r6, r12, r3, r6\n" \
+  "smlad r7, r12, r2, r7\n" \
+  "smlad r8, lr, r3, r8\n" \
+  "smlad r9, lr, r2, r9\n" \
   "ldr.w r12, [r0, #" at "+8]\n" \
   "ldr.w lr, [r0, #" at "+12]\n" \
-  "smlad r8, r12, r3, r8\n" \
-  "smlad r9, r12, r2, r9\n" \
-  "smlad r10, lr, r3, r10\n" \
-  "smlad r11, lr, r2, r11\n"
+  "smlad r10, r12, r3, r10\n" \
+  "smlad r11, r12, r2, r11\n" \
+  "smlad r4, lr, r3, r4\n" \
+  "smlad r5, lr, r2, r5\n"
 
 #define WORD_4(i) \
   "ldr.w r2, [r1, #" #i "*4-32]\n" \
@@ -95,7 +122,7 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "ldr.w r12, [r0], #128\n" \
   "ldr.w r2, [r1], #32\n" \
   "ldr.w lr, [r0, #-124]\n" \
-  "ldr.w r3, [sp, #4]\n" \
+  "ldr.w r3, [sp, #8]\n" \
   "cmp.w r0, r3\n" \
   SUMS_4("-128")
 
@@ -112,7 +139,7 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 #define WORD_1_FIRST \
   "ldr.w r12, [r0], #32\n" \
   "ldr.w r2, [r1], #32\n" \
-  "ldr.w r3, [sp, #4]\n" \
+  "ldr.w r3, [sp, #8]\n" \
   "cmp.w r0, r3\n" \
   SUMS_1
 
@@ -129,15 +156,12 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "ldmia r1!, {r2, r3, r12}\n" \
   "ldr lr, [sp, #28]\n"
 #define OUTPUTS \
-  "ldr r3, [sp, #16]\n" \
   "ldrd r0, r2, [sp, #20]\n" \
-  "subs r3, r3, #2\n"
+  "lsls r12, r12, #1\n" /* carry: the last pair; negative: it has no high channel */
 #define NEXT \
-  "adds r0, r0, #1\n" \
-  "str r3, [sp, #16]\n" \
+  "add r0, r0, #1\n" \
   "str r0, [sp, #20]\n" \
-  "cmp r3, #0\n" \
-  "bne.w 1b\n" \
+  "bcc.w 1b\n" \
   "3:\n" \
   "add sp, sp, #36\n" \
   "pop {r4-r11, pc}\n"
@@ -156,16 +180,14 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "ldmia r1!, {r0, r2, r12}\n" \
   "ldrd r3, lr, [sp, #20]\n"
 #define HIGH_SCALES_RELU /* ends the work where there is no high channel */ \
-  "lsr r0, r0, #16\n" \
-  "ldr r2, [sp, #16]\n" \
-  "subs r2, r2, #2\n" \
-  "str r2, [sp, #16]\n" \
+  "lsls r2, r0, #1\n" /* carry: the last pair; negative: it has no high channel */ \
   "bmi 3f\n" \
+  "lsr r0, r0, #16\n" \
   "ldmia r1!, {r2, r12}\n"
-#define NEXT_RELU /* the flags are those of the channels left */ \
+#define NEXT_RELU \
   "add r3, r3, #2\n" \
   "str r3, [sp, #20]\n" \
-  "bne.w 1b\n" \
+  "bcc.w 1b\n" \
   "3:\n" \
   "add sp, sp, #36\n" \
   "pop {r4-r11, pc}\n"
@@ -224,51 +246,48 @@ __attribute__((naked)) void tinyopt_block_widen_4(const int8_t *const from[4] UN
 __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(16, 56)
-      COPY_SUMS
-      "bx r12\n"
+      BEGIN_4
       WORDS(WORD_4)
       SCALES
-      "sub r5, r5, r4\n"
       "sub r7, r7, r6\n"
       "sub r9, r9, r8\n"
       "sub r11, r11, r10\n"
+      "sub r5, r5, r4\n"
       "uxtb r0, r12\n"
-      LOW("r4") LOW("r6") LOW("r8") LOW("r10")
-      "lsr r0, r12, #16\n"
-      HIGH("r5") HIGH("r7") HIGH("r9") HIGH("r11")
+      LOW("r6") LOW("r8") LOW("r10") LOW("r4")
+      "ubfx r0, r12, #16, #8\n"
+      HIGH("r7") HIGH("r9") HIGH("r11") HIGH("r5")
       OUTPUTS
       "add r12, r0, r2, lsl #1\n"
-      "strb r4, [r0]\n"
-      "strb r6, [r0, r2]\n"
-      "strb r8, [r12]\n"
-      "strb r10, [r12, r2]\n"
+      "strb r6, [r0]\n"
+      "strb r8, [r0, r2]\n"
+      "strb r10, [r12]\n"
+      "strb r4, [r12, r2]\n"
       "bmi 3f\n"
-      "adds r0, r0, #1\n"
+      "add r0, r0, #1\n"
       "add r12, r12, #1\n"
-      "strb r5, [r0]\n"
-      "strb r7, [r0, r2]\n"
-      "strb r9, [r12]\n"
-      "strb r11, [r12, r2]\n"
+      "strb r7, [r0]\n"
+      "strb r9, [r0, r2]\n"
+      "strb r11, [r12]\n"
+      "strb r5, [r12, r2]\n"
       NEXT);
 }
 
 __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                             int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(4, 20)
-      "bx r12\n"
+      BEGIN_1
       WORDS(WORD_1)
       SCALES
       "sub r5, r5, r4\n"
       "uxtb r0, r12\n"
       LOW("r4")
-      "lsr r0, r12, #16\n"
+      "ubfx r0, r12, #16, #8\n"
       HIGH("r5")
       OUTPUTS
       "strb r4, [r0]\n"
       "bmi 3f\n"
-      "adds r0, r0, #1\n"
+      "add r0, r0, #1\n"
       "strb r5, [r0]\n"
       NEXT);
 }
@@ -276,39 +295,36 @@ __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, c
 __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                                  int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(16, 56)
-      COPY_SUMS
-      "bx r12\n"
+      BEGIN_4
       WORDS(WORD_4)
       SCALES_RELU
-      LOW_RELU("r4", "r5")
-      "strb r4, [r3]\n"
       LOW_RELU("r6", "r7")
-      "strb r6, [r3, lr]\n"
-      "add r4, r3, lr, lsl #1\n"
+      "strb r6, [r3]\n"
       LOW_RELU("r8", "r9")
-      "strb r8, [r4]\n"
+      "strb r8, [r3, lr]\n"
+      "add r6, r3, lr, lsl #1\n"
       LOW_RELU("r10", "r11")
-      "strb r10, [r4, lr]\n"
+      "strb r10, [r6]\n"
+      LOW_RELU("r4", "r5")
+      "strb r4, [r6, lr]\n"
       HIGH_SCALES_RELU
-      RELU("r5")
-      "strb r5, [r3, #1]\n"
-      "add r5, r3, lr\n"
       RELU("r7")
-      "strb r7, [r5, #1]\n"
+      "strb r7, [r3, #1]\n"
+      "add r7, r3, lr\n"
       RELU("r9")
-      "strb r9, [r4, #1]\n"
-      "add r4, r4, lr\n"
+      "strb r9, [r7, #1]\n"
       RELU("r11")
-      "strb r11, [r4, #1]\n"
+      "strb r11, [r6, #1]\n"
+      "add r6, r6, lr\n"
+      RELU("r5")
+      "strb r5, [r6, #1]\n"
       NEXT_RELU);
 }
 
 __attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
                                                  int8_t *output UNUSED) {
   __asm__ volatile(
-      BEGIN(4, 20)
-      "bx r12\n"
+      BEGIN_1
       WORDS(WORD_1)
       SCALES_RELU
       LOW_RELU("r4", "r5")
@@ -321,6 +337,9 @@ __attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUS
 /* clang-format on */
 
 #else /* the same computation in C, for tests on other machines */
+
+#define LAST_PAIR 0x80000000u /* in the shifts */
+#define NO_HIGH 0x40000000u
 
 void tinyopt_block_widen_4(const int8_t *const from[4], uint32_t *columns, int32_t words, int32_t runs, int32_t step) {
   for (int32_t run = 0; run < runs; ++run) {
@@ -336,28 +355,30 @@ void tinyopt_block_widen_4(const int8_t *const from[4], uint32_t *columns, int32
 /* The sums over the low and the high channel of one pixel, the high one times 256. `columns`: the pixel's first. */
 static void sum_pair(const tinyopt_block *block, const uint32_t *columns, int32_t pixels, const uint32_t *stream,
                      int32_t *low, int32_t *high) {
-  *low = (int32_t)stream[0];
-  *high = (int32_t)stream[1];
+  *low = (int32_t)stream[1];
+  *high = (int32_t)stream[2];
   for (int32_t i = 0; i < block->words; ++i, columns += pixels) {
-    *low = tinyopt_smlad(*columns, tinyopt_sxtb16(stream[2 + i]), *low);
-    *high = tinyopt_smlad(*columns, stream[2 + i], *high);
+    uint32_t weights = stream[i == 0 ? 0 : i + 2];
+    *low = tinyopt_smlad(*columns, tinyopt_sxtb16(weights), *low);
+    *high = tinyopt_smlad(*columns, weights, *high);
   }
   *high = (int32_t)((uint32_t)*high - (uint32_t)*low);
 }
 
 static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
-  for (int32_t channel = 0; channel < block->channels; channel += 2) {
+  for (uint32_t shifts = 0; shifts < LAST_PAIR; output += 2) {
     const uint32_t *scales = stream + 2 + block->words;
+    shifts = scales[2];
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-      int8_t *out = output + pixel * block->stride + channel;
+      int8_t *out = output + pixel * block->stride;
       int32_t low;
       int32_t high;
       sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
       out[0] = tinyopt_requantize_doubled_s8((int32_t)((uint32_t)low << 1), (int32_t)scales[0],
-                                             (int32_t)(scales[2] & 255u), block->offset);
-      if (channel + 1 < block->channels) {
-        out[1] =
-            tinyopt_requantize_doubled_s8(high >> 7, (int32_t)scales[1], (int32_t)(scales[2] >> 16), block->offset);
+                                             (int32_t)(shifts & 255u), block->offset);
+      if (!(shifts & NO_HIGH)) {
+        out[1] = tinyopt_requantize_doubled_s8(high >> 7, (int32_t)scales[1], (int32_t)((shifts >> 16) & 255u),
+                                               block->offset);
       }
     }
     stream = scales + 3;
@@ -366,21 +387,22 @@ static void compute_block(const tinyopt_block *block, const uint32_t *stream, in
 
 /* SMMLA, a shift and SSAT. sum: times 256 */
 static int8_t finish_relu(int32_t sum, const uint32_t *scale, uint32_t shift) {
-  int32_t value = ((int32_t)(((int64_t)sum * (int32_t)scale[0]) >> 32) + (int32_t)scale[1]) >> shift;
+  int32_t value = ((int32_t)(((int64_t)sum * (int32_t)scale[0]) >> 32) + (int32_t)scale[1]) >> (shift & 255u);
   return (int8_t)tinyopt_clamp(value, INT8_MIN, INT8_MAX);
 }
 
 static void compute_block_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
-  for (int32_t channel = 0; channel < block->channels; channel += 2) {
+  for (uint32_t shifts = 0; shifts < LAST_PAIR; output += 2) {
     const uint32_t *scales = stream + 2 + block->words;
+    shifts = scales[0];
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
-      int8_t *out = output + pixel * block->stride + channel;
+      int8_t *out = output + pixel * block->stride;
       int32_t low;
       int32_t high;
       sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
-      out[0] = finish_relu((int32_t)((uint32_t)low << 8), scales + 1, scales[0] & 255u);
-      if (channel + 1 < block->channels) {
-        out[1] = finish_relu(high, scales + 3, scales[0] >> 16);
+      out[0] = finish_relu((int32_t)((uint32_t)low << 8), scales + 1, shifts);
+      if (!(shifts & NO_HIGH)) {
+        out[1] = finish_relu(high, scales + 3, shifts >> 16);
       }
     }
     stream = scales + 5;

@@ -2,9 +2,10 @@
  * extension.
  *
  * Weights come as a stream of 32-bit words in the order of consumption. A pair of output channels (low, high) is
- *   bias of low; bias of low + 256 * bias of high, modulo 2^32;
- *   per run, per four taps k: two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high + weight of low;
+ *   the first word of weights; bias of low; bias of low + 256 * bias of high, modulo 2^32; the other words of weights;
  *   what requantization needs, see below.
+ * Words of weights: per run, per four taps k, two words, taps (k, k+2) and (k+1, k+3); a half is 256 * weight of high
+ * + weight of low.
  * Weights that are missing to four taps are zero; where one tap alone is left there is no second word. An odd last
  * channel is the low one of a pair.
  *
@@ -15,15 +16,18 @@
  * Columns are the activations of a block, widened to pairs of halves: per four taps, taps (k, k+2) of every pixel, then
  * taps (k+1, k+3) of every pixel.
  *
- * Requantization, any outputs: multiplier of low; of high; shifts: right shift - 1 of low, of high in the upper half.
+ * Shifts are one word: in byte 0 of low, in byte 2 of high; bit 31 is set in the last pair, and bit 30 if that has no
+ * high channel.
+ *
+ * Requantization, any outputs: multiplier of low; of high; shifts: to the right, - 1.
  * SMMULR of twice the sum is the rounding doubling high multiply (the sum stays below 2^30); adding the sign, shifting,
  * adding 2 * zero point + 1 and halving is the rounding shift right, ties away from zero.
  *
- * Requantization, outputs at the zero point or above (relu): shifts: 7 + right shift of low, of high in the upper half;
- * multiplier and offset of low; of high. Of what is above the zero point no tie is rounded down, so both roundings are
- * one constant: with the sum * 256 * multiplier / 2^32 of SMMLA, of which 2^7 are one in the result of the doubling
- * high multiply, it is offset = 2^6 + 2^(6 + right) + zero point * 2^(7 + right). What is below the zero point stays
- * below or at it, to be clamped. Sums stay below 2^23 for both channels.
+ * Requantization, outputs at the zero point or above (relu): shifts: to the right, + 7; multiplier and offset of low;
+ * of high. Of what is above the zero point no tie is rounded down, so both roundings are one constant: with the sum *
+ * 256 * multiplier / 2^32 of SMMLA, of which 2^7 are one in the result of the doubling high multiply, it is offset =
+ * 2^6 + 2^(6 + right) + zero point * 2^(7 + right). What is below the zero point stays below or at it, to be clamped.
+ * Sums stay below 2^23 for both channels.
  */
 #ifndef TINYOPT_BLOCKS_DSP_H
 #define TINYOPT_BLOCKS_DSP_H
@@ -32,10 +36,9 @@
 
 typedef struct {
   const uint32_t *columns;
-  int32_t words;    /* of a pixel, at least 1 */
-  int32_t channels; /* output channels, at least 1 */
-  int32_t stride;   /* bytes from a pixel's outputs to the next pixel's */
-  int32_t offset;   /* 2 * output zero point + 1; not read by relu */
+  int32_t words;  /* of a pixel, at least 1 */
+  int32_t stride; /* bytes from a pixel's outputs to the next pixel's */
+  int32_t offset; /* 2 * output zero point + 1; not read by relu */
 } tinyopt_block;
 
 /* Outputs saturate to int8. output: channel 0 of the block's first pixel. */

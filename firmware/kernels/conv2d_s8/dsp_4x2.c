@@ -39,7 +39,7 @@ static patches_t describe_patches(const tinyopt_conv2d_s8 *op) {
   } else {
     int32_t width = (op->output_width - 1) * op->stride_width + (op->kernel_width - 1) * op->dilation_width + 1;
     p.rows = (op->kernel_height - 1) * op->dilation_height + 1 + op->stride_height * rows_ahead(op->output_width);
-    p.row_size = width * channels;
+    p.row_size = (width * channels + 3) & ~3; /* whole words, which are copied faster */
     if (op->dilation_width == 1) {
       p.taps = op->kernel_width * channels;
       p.runs = op->kernel_height;
@@ -56,18 +56,19 @@ static patches_t describe_patches(const tinyopt_conv2d_s8 *op) {
   return p;
 }
 
-/* Write the last `count` rows of the window. */
+/* Write the last `count` rows of the window, between its left and right padding. */
 static void fill_rows(const patches_t *p, int32_t count) {
   const tinyopt_conv2d_s8 *op = p->op;
-  int32_t left = op->pad_left * op->input_channels;
   int32_t whole = op->input_width * op->input_channels;
+  int32_t left = op->pad_left * op->input_channels;
   int32_t inside = tinyopt_min(whole, p->row_size - left);
-  for (int32_t i = p->rows - count; i < p->rows; ++i) {
+  for (int32_t i = p->rows - count; i < p->rows && inside > 0; ++i) {
     int32_t input_y = p->y * op->stride_height - op->pad_top + i;
-    int8_t *row = p->window + i * p->row_size;
-    memset(row, op->input_zero_point, (size_t)p->row_size);
-    if (input_y >= 0 && input_y < op->input_height && inside > 0) {
-      memcpy(row + left, p->image + input_y * whole, (size_t)inside);
+    int8_t *row = p->window + i * p->row_size + left;
+    if (input_y >= 0 && input_y < op->input_height) {
+      memcpy(row, p->image + input_y * whole, (size_t)inside);
+    } else {
+      memset(row, op->input_zero_point, (size_t)inside);
     }
   }
 }
@@ -82,31 +83,24 @@ static void move_window(patches_t *p, int32_t y) {
   fill_rows(p, tinyopt_min(down, p->rows));
 }
 
-static const int8_t *patch_at(const patches_t *p, int32_t y, int32_t x) {
-  const int8_t *top = p->op->contiguous ? p->image : p->window;
-  return top + (y - p->y) * p->op->stride_height * p->row_size + x * p->op->stride_width * p->op->input_channels;
+/* Widen the patch of one of `pixels` pixels, without reading beyond it. */
+static void widen_exactly(const patches_t *p, const int8_t *from, int32_t pixels, uint32_t *columns) {
+  for (int32_t line = 0; line < p->lines; ++line, from += p->line_step) {
+    for (int32_t run = 0; run < p->runs; ++run, columns += pixels * p->words) {
+      tinyopt_block_widen(from + run * p->run_step, p->taps, pixels, columns);
+    }
+  }
 }
 
 static void widen_four(const patches_t *p, const int8_t *from[4], uint32_t *columns) {
-  if (p->end - from[3] < (p->words + 1) / 2 * 4) { /* whole words reach beyond; only where contiguous */
-    for (int32_t pixel = 0; pixel < 4; ++pixel) {
-      tinyopt_block_widen(from[pixel], p->taps, 4, columns + pixel);
-    }
-    return;
-  }
-  for (int32_t line = 0; line < p->lines; ++line) {
+  for (int32_t line = p->lines;;) {
     tinyopt_block_widen_4(from, columns, p->words, p->runs, p->run_step);
+    if (--line == 0) {
+      return;
+    }
     columns += 4 * p->words * p->runs;
     for (int32_t pixel = 0; pixel < 4; ++pixel) {
       from[pixel] += p->line_step;
-    }
-  }
-}
-
-static void widen_one(const patches_t *p, const int8_t *from, uint32_t *columns) {
-  for (int32_t line = 0; line < p->lines; ++line) {
-    for (int32_t run = 0; run < p->runs; ++run, columns += p->words) {
-      tinyopt_block_widen(from + line * p->line_step + run * p->run_step, p->taps, 1, columns);
     }
   }
 }
@@ -117,38 +111,47 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
   int32_t image_size = op->input_height * op->input_width * op->input_channels;
   patches_t patches = describe_patches(op);
   int32_t words = patches.words * patches.runs * patches.lines;
-  tinyopt_block block = {scratch, words, op->output_channels, op->output_channels, 2 * op->output_zero_point + 1};
+  tinyopt_block block = {scratch, words, op->output_channels, 2 * op->output_zero_point + 1};
   patches.window = (int8_t *)scratch + 16 * words;
   patches.end =
       op->contiguous ? input + op->batches * image_size : patches.window + patches.rows * patches.row_size + 3;
+  int32_t step = op->stride_width * op->input_channels;
+  int32_t next_row = op->stride_height * patches.row_size - op->output_width * step;
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     int32_t y = 0;
     int32_t x = 0;
     patches.image = input + batch * image_size;
     patches.y = 0;
+    const int8_t *patch = patches.image; /* of the pixel at y, x */
     if (!op->contiguous) {
+      patch = patches.window;
+      memset(patches.window, op->input_zero_point, (size_t)(patches.rows * patches.row_size));
       fill_rows(&patches, patches.rows);
     }
     for (int32_t left = op->output_height * op->output_width; left > 0;) {
       const int8_t *from[4];
       int32_t count = left >= 4 ? 4 : 1;
-      if (!op->contiguous && y != patches.y) {
+      if (y != patches.y && !op->contiguous) {
         move_window(&patches, y);
+        patch = patches.window + x * step;
       }
       for (int32_t pixel = 0; pixel < count; ++pixel) {
-        from[pixel] = patch_at(&patches, y, x);
+        from[pixel] = patch;
+        patch += step;
         if (++x == op->output_width) {
           x = 0;
           ++y;
+          patch += next_row;
         }
       }
-      if (count == 4) {
+      if (count == 4 && patches.end - from[3] >= (patches.words + 1) / 2 * 4) {
         widen_four(&patches, from, scratch);
-        compute_4(&block, stream, output);
-      } else {
-        widen_one(&patches, from[0], scratch);
-        compute_1(&block, stream, output);
+      } else { /* or whole words would reach beyond the input */
+        for (int32_t pixel = 0; pixel < count; ++pixel) {
+          widen_exactly(&patches, from[pixel], count, (uint32_t *)scratch + pixel);
+        }
       }
+      (count == 4 ? compute_4 : compute_1)(&block, stream, output);
       if (op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX) {
         tinyopt_block_clamp(output, count * op->output_channels, op->clamp_low, op->clamp_high);
       }

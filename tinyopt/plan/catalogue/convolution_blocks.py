@@ -46,7 +46,7 @@ def _window(graph: Graph, operator: Operator) -> tuple[int, int]:
     ahead = 0 if y.shape[2] % BLOCK == 0 else (y.shape[2] + BLOCK - 2) // y.shape[2]
     rows = (w.shape[1] - 1) * a.dilation[0] + 1 + a.stride[0] * ahead
     width = (y.shape[2] - 1) * a.stride[1] + (w.shape[2] - 1) * a.dilation[1] + 1
-    return rows, width * x.shape[3]
+    return rows, -(-width * x.shape[3] // 4) * 4
 
 
 def _is_convolution(graph: Graph, operator: Operator) -> bool:
