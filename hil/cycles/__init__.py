@@ -24,8 +24,8 @@ from tinyopt.board import Memory
 from tinyopt.errors import ToolError
 
 _FOLDER = Path(__file__).resolve().parent
-_SOURCES = ("plugin.c", "cost.c", "memory.c", "decode_thumb2.c", "decode_riscv.c")
-_HEADERS = ("cost.h", "decode.h", "memory.h", "qemu_plugin_api.h")
+_SOURCES = ("plugin.c", "cost.c", "dual_issue.c", "memory.c", "decode_thumb2.c", "sources_thumb2.c", "decode_riscv.c")
+_HEADERS = ("cost.h", "decode.h", "memory.h", "sources_thumb2.h", "qemu_plugin_api.h")
 
 CORES = {
     "cortex-m0": "m0",

@@ -30,21 +30,22 @@ static const core_model cores[] = {
      .multiply = 1, .multiply_accumulate = 1, .multiply_long = 1, .divide = 7,
      .refill_direct = 2, .refill_indirect = 3, .refill_return = 3, .refill_call = 2,
      .float_simple = 1, .float_multiply_accumulate = 3, .float_divide = 14},
-    {.name = "m7", .issue_width = 2, .vector_beats = 1,
-     .load = 1, .load_pipelined = 1, .store = 1, .store_register = 1, .multiple = 1,
-     .load_use = 1,
+    {.name = "m7", .issue_width = 2, .vector_beats = 1, .registers_per_cycle = 2,
+     .alu_latency = 1, .shift_latency = 1, .load_latency = 1, .narrow_load_latency = 2, .multiply_latency = 2,
+     .early = 1, .late = 1, .mispredicted = 6,
+     .load = 1, .load_pipelined = 1, .store = 1, .store_register = 1, .multiple = 0,
      .multiply = 1, .multiply_accumulate = 1, .multiply_long = 1, .divide = 7,
-     .refill_direct = 1, .refill_indirect = 4, .refill_return = 2, .refill_call = 1,
+     .refill_direct = 0, .refill_indirect = 4, .refill_return = 1, .refill_call = 0,
      .float_simple = 1, .float_multiply_accumulate = 1, .float_divide = 14},
-    {.name = "m33", .issue_width = 1, .vector_beats = 1,
-     .load = 1, .load_pipelined = 1, .store = 1, .store_register = 1, .multiple = 1,
-     .load_use = 1, .unaligned_target = 1,
+    {.name = "m33", .issue_width = 2, .pairs_only_simple = true, .vector_beats = 1,
+     .alu_latency = 1, .shift_latency = 1, .load_latency = 2, .narrow_load_latency = 2, .multiply_latency = 2,
+     .load = 1, .load_pipelined = 1, .store = 1, .store_register = 1, .multiple = 1, .unaligned_target = 1,
      .multiply = 1, .multiply_accumulate = 1, .multiply_long = 1, .divide = 7,
      .refill_direct = 2, .refill_indirect = 3, .refill_return = 3, .refill_call = 2,
      .float_simple = 1, .float_multiply_accumulate = 3, .float_divide = 14},
-    {.name = "m55", .issue_width = 1, .vector_beats = 2,
+    {.name = "m55", .issue_width = 2, .pairs_only_simple = true, .vector_beats = 2,
+     .alu_latency = 1, .shift_latency = 2, .load_latency = 2, .narrow_load_latency = 2, .multiply_latency = 2,
      .load = 1, .load_pipelined = 1, .store = 1, .store_register = 1, .multiple = 1,
-     .load_use = 1,
      .multiply = 1, .multiply_accumulate = 1, .multiply_long = 1, .divide = 7,
      .refill_direct = 2, .refill_indirect = 3, .refill_return = 3, .refill_call = 2,
      .float_simple = 1, .float_multiply_accumulate = 2, .float_divide = 14},
@@ -73,10 +74,6 @@ static bool is_store(const instruction *i) {
   return i->class == CLASS_STORE_IMMEDIATE || i->class == CLASS_STORE_REGISTER || i->class == CLASS_FLOAT_STORE;
 }
 
-static bool is_memory(const instruction *i) {
-  return i->class >= CLASS_LOAD && i->class <= CLASS_EXCLUSIVE;
-}
-
 static bool addresses(const instruction *i, int reg) {
   return reg >= 0 && (i->base == reg || i->index == reg);
 }
@@ -86,12 +83,19 @@ static unsigned load_cost(const core_model *core, const instruction *now, const 
   return pipelined ? core->load_pipelined : core->load;
 }
 
+static unsigned multiple_cost(const core_model *core, unsigned registers) {
+  unsigned width = core->registers_per_cycle ? core->registers_per_cycle : 1;
+  return core->multiple + (registers + width - 1) / width;
+}
+
 /* By class, as if the instruction before were independent; then what the two have to do with each other. */
 static unsigned single_cost(const core_model *core, const instruction *now, const instruction *before) {
   unsigned cost = 1;
   switch ((instruction_class)now->class) {
   case CLASS_IT:
     return 0; /* folded into the instruction before */
+  case CLASS_LOOP_END:
+    return 0; /* known after the first time */
   case CLASS_MULTIPLY:
     cost = core->multiply;
     break;
@@ -129,11 +133,11 @@ static unsigned single_cost(const core_model *core, const instruction *now, cons
   case CLASS_STORE_DOUBLE:
   case CLASS_FLOAT_LOAD_MULTIPLE:
   case CLASS_FLOAT_STORE_MULTIPLE:
-    cost = (unsigned)core->multiple + now->registers;
+    cost = multiple_cost(core, now->registers);
     break;
   case CLASS_FLOAT_LOAD_DOUBLE:
   case CLASS_FLOAT_STORE_DOUBLE:
-    cost = (unsigned)core->multiple + 2u;
+    cost = multiple_cost(core, 2);
     break;
   case CLASS_FLOAT:
     cost = core->float_simple;
@@ -159,16 +163,6 @@ static unsigned single_cost(const core_model *core, const instruction *now, cons
     }
   }
   return cost;
-}
-
-/* Two neighbours issue together when each takes one cycle and they do not compete for the multiplier, the memory
- * (a store with another access), the branch unit or a register. */
-static bool may_pair(const instruction *before, const instruction *now) {
-  bool both_multiply = before->class >= CLASS_MULTIPLY && before->class <= CLASS_DIVIDE &&
-                       now->class >= CLASS_MULTIPLY && now->class <= CLASS_DIVIDE;
-  bool memory_conflict = is_memory(before) && is_memory(now) && (is_store(before) || is_store(now));
-  return !both_multiply && !memory_conflict && !before->changes_flow && !addresses(now, before->loaded) &&
-         !addresses(now, before->destination);
 }
 
 /* Helium: a vector instruction occupies its pipe for vector_beats cycles; the next one may start a cycle later when it
@@ -207,12 +201,12 @@ unsigned instruction_cost(const core_model *core, const instruction *now, pipeli
       state->pipe_busy[p] = (uint8_t)(state->pipe_busy[p] > cost ? state->pipe_busy[p] - cost : 0);
     }
   }
-  bool pairs =
-      core->issue_width > 1 && cost == 1 && state->has_before && !state->paired && may_pair(&state->before, now);
-  state->paired = pairs;
+  if (core->issue_width > 1) {
+    cost = cost ? dual_issue_cost(core, now, cost, state) : 0;
+  }
   state->before = *now;
   state->has_before = true;
-  return pairs ? 0 : cost;
+  return cost;
 }
 
 unsigned refill_cost(const core_model *core, const instruction *branch) {

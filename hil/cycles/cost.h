@@ -21,7 +21,13 @@ typedef struct {
   uint8_t refill_direct, refill_indirect, refill_return, refill_call;
   uint8_t unaligned_target; /* extra when a branch lands on a 4-byte instruction that is not 4-byte aligned */
   uint8_t float_simple, float_multiply_accumulate, float_divide;
-  uint8_t issue_width;  /* 2: neighbours may issue together */
+  uint8_t registers_per_cycle; /* of a multiple or double load or store */
+  uint8_t issue_width;         /* 2: neighbours may issue together; what follows is for such cores */
+  bool pairs_only_simple;      /* neighbours pair when both have 16 bits and one is simple */
+  uint8_t alu_latency, shift_latency, load_latency, narrow_load_latency, multiply_latency; /* until a result is used */
+  uint8_t early, late; /* cycles that addresses and early operands must be there before, late ones may be there after */
+  uint8_t
+      mispredicted; /* extra of a branch that goes the way it was not predicted; 0: no prediction, refills instead */
   uint8_t vector_beats; /* cycles a vector instruction occupies its pipe */
 } core_model;
 
@@ -33,11 +39,16 @@ typedef struct {
   instruction before;
   bool has_before;
   bool paired;          /* before was issued together with the one before it */
+  uint32_t cycle;       /* in which before was issued, and the last one that it takes */
+  uint32_t ready[16];   /* first cycle that can use a register */
   uint8_t pipe_busy[4]; /* cycles until a vector pipe takes the next instruction */
 } pipeline_state;
 
 /* Cycles of an instruction in straight-line code, refills excluded; updates the state. */
 unsigned instruction_cost(const core_model *core, const instruction *now, pipeline_state *state);
+
+/* The same of a core that issues two instructions in a cycle. */
+unsigned dual_issue_cost(const core_model *core, const instruction *now, unsigned occupied, pipeline_state *state);
 
 /* Extra cycles when the branch leaves straight-line code. */
 unsigned refill_cost(const core_model *core, const instruction *branch);

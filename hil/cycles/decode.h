@@ -61,6 +61,12 @@ typedef struct {
   int8_t destination_2; /* second one of a long multiply */
   int8_t loaded;        /* written by a load */
   int8_t base, index;   /* that an address is made of */
+  uint32_t sources;     /* set of registers that are read, those of addresses left out */
+  uint32_t early, late; /* of these: shifted before they are used; the sum of a product, the data of a store */
+  bool shifts;          /* goes through the shifter */
+  bool partial;         /* works on bytes, halfwords or bit fields, saturates, or reverses */
+  bool narrow_load;     /* of a byte or a halfword */
+  bool simple;          /* 16-bit move, extension, addition of an immediate or branch: pairs on small cores */
   bool changes_flow;    /* may continue elsewhere than at the next instruction */
   int16_t mark;         /* number of a mark (a hint that the measuring firmware executes), or -1 */
 } instruction;

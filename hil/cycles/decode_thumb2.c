@@ -1,4 +1,5 @@
 #include "decode.h"
+#include "sources_thumb2.h"
 
 static unsigned ones(uint32_t bits) {
   return (unsigned)__builtin_popcount(bits);
@@ -315,6 +316,7 @@ void decode_thumb2(const uint8_t *bytes, instruction *out) {
                        .mark = -1};
   if (h1 < 0xE800u) {
     decode16(h1, out);
+    find_sources16(h1, out);
     return;
   }
   uint32_t h2 = (uint32_t)bytes[2] | (uint32_t)bytes[3] << 8;
@@ -334,6 +336,7 @@ void decode_thumb2(const uint8_t *bytes, instruction *out) {
     decode32_group3(h1, h2, out);
     break;
   }
+  find_sources32(h1, h2, out);
   /* Compare and test write "register 15": only flags. */
   if (out->class == CLASS_ALU && out->destination == 15) {
     out->destination = -1;

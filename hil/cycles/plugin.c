@@ -53,6 +53,8 @@ typedef struct {
   uint64_t start, end;
   counts total;
   unsigned refill, entry; /* entry: extra cycles when a branch lands here */
+  bool conditional;       /* ends with a branch that is predicted */
+  uint8_t taken_lately;   /* two-bit counter of the prediction: taken from 2 on */
   memory *code;           /* that it lies in; NULL where fetches take no wait states */
   fetch *fetches;
   size_t fetch_count;
@@ -69,7 +71,7 @@ typedef struct {
 static const core_model *core;
 static FILE *output;
 static totals now;
-static const block *previous;
+static block *previous;
 static memory memories[MAX_MEMORIES];
 static unsigned memory_count;
 
@@ -173,11 +175,27 @@ static void fetch_lines(const block *b) {
   }
 }
 
+/* Two-bit prediction, one counter a branch, however many branches there are. */
+static void predict(block *b, bool taken) {
+  if (taken != (b->taken_lately >= 2)) {
+    now.run.cycles += core->mispredicted;
+  }
+  if (taken && b->taken_lately < 3) {
+    b->taken_lately++;
+  } else if (!taken && b->taken_lately > 0) {
+    b->taken_lately--;
+  }
+}
+
 static void on_block(unsigned int vcpu, void *userdata) {
-  const block *b = userdata;
+  block *b = userdata;
+  bool taken = previous && b->start != previous->end;
   (void)vcpu;
-  if (previous && b->start != previous->end) {
+  if (taken) {
     now.run.cycles += previous->refill + b->entry;
+  }
+  if (previous && previous->conditional) {
+    predict(previous, taken);
   }
   if (b->fetch_count) {
     fetch_lines(b);
@@ -294,6 +312,8 @@ static void on_translation(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
   }
   free(marks);
   b->refill = refill_cost(core, &i);
+  b->conditional = core->mispredicted && i.class == CLASS_BRANCH_CONDITIONAL;
+  b->taken_lately = 1;
   qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, QEMU_PLUGIN_CB_NO_REGS, b);
 }
 

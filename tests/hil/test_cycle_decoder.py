@@ -86,7 +86,7 @@ ARM_ALU = re.compile(
 def driver(folder: Path) -> Path:
     (folder / "driver.c").write_text(DRIVER)
     program = folder / "driver"
-    files = [SOURCES / "decode_thumb2.c", SOURCES / "decode_riscv.c", folder / "driver.c"]
+    files = [SOURCES / "decode_thumb2.c", SOURCES / "sources_thumb2.c", SOURCES / "decode_riscv.c", folder / "driver.c"]
     subprocess.run(["cc", "-std=c99", "-fsanitize=undefined", f"-I{SOURCES}", "-o", program, *files], check=True)
     return program
 

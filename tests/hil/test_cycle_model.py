@@ -74,8 +74,10 @@ def count_arm(
     machine: str = "mps2-an386",
     memories: Sequence[Memory] = (),
 ) -> InferenceCounts:
-    is_secure = machine == "mps3-an547"
-    ram, text, vectors = (0x30000000, 0x10000100, 0x10000000) if is_secure else (0x20000000, 0x100, 0)
+    is_secure = machine in ("mps2-an505", "mps3-an547")
+    ram, text, vectors = (0x20000000, 0x100, 0)
+    if is_secure:
+        ram, text, vectors = (0x38000000 if machine == "mps2-an505" else 0x30000000, 0x10000200, 0x10000000)
     begin, end = (".inst.w 0xf3af8040", ".inst.w 0xf3af8041") if core != "cortex-m0" else ("mov r9, r9", "mov r10, r10")
     setup = ALLOW_COPROCESSORS if is_secure else ""
     (tmp_path / "t.S").write_text(ARM.format(body=body, ram=ram, setup=setup, begin=begin, end=end))
@@ -173,6 +175,61 @@ def test_layers_and_totals_count_the_same_bytes(tmp_path: Path) -> None:
     result = count_arm(tmp_path, body, memories=MEMORIES)
     assert [(layer.bytes_read[1], layer.bytes_written[1]) for layer in result.layers] == [(12, 2), (0, 4)]
     assert (result.total.bytes_read, result.total.bytes_written) == ((0, 12), (0, 6))
+
+
+# Per repetition; on cores that issue two instructions a cycle.
+ALTERNATING = """
+    mov.w r0, #{n}
+2:  tst r0, #1
+    beq 3f
+    nop
+3:  subs r0, r0, #1
+    bne 2b
+"""
+PAIRS = {
+    "m7: two independent additions share a cycle": ("cortex-m7", "    adds r0, r0, #1\n    adds r1, r1, #1\n", 1),
+    "m7: an addition waits for the one it needs": ("cortex-m7", "    adds r0, r0, #1\n    adds r0, r0, #1\n", 2),
+    "m7: there is one multiplier": ("cortex-m7", "    mul r0, r1, r2\n    mul r3, r1, r2\n", 2),
+    "m7: sums of products follow each other": ("cortex-m7", "    smlad r0, r1, r2, r0\n", 1),
+    "m7: a product is used two cycles later": ("cortex-m7", "    mul r0, r0, r2\n", 2),
+    "m7: two loads share a cycle": ("cortex-m7", "    ldr r0, [r4]\n    ldr r1, [r4, #4]\n", 1),
+    "m7: a load and a store do not": ("cortex-m7", "    ldr r0, [r4]\n    str r1, [r4, #4]\n", 2),
+    "m7: an address comes a cycle late": ("cortex-m7", "    add.w r5, r4, #4\n    ldr r6, [r5]\n    mov r4, r5\n", 3),
+    "m7: bytes come a cycle later than words": (
+        "cortex-m7",
+        "    ldrb r0, [r4]\n    ands r1, r0\n    eors r1, r2\n",
+        2,
+    ),
+    "m7: a shifted operand is needed early": ("cortex-m7", "    add.w r0, r1, r0, lsl #2\n", 2),
+    "m33: a short addition pairs with other short code": ("cortex-m33", "    adds r0, #1\n    eors r1, r2\n", 1),
+    "m33: short code without a simple one does not": ("cortex-m33", "    ands r0, r2\n    eors r1, r2\n", 2),
+    "m33: long code does not": ("cortex-m33", "    add.w r0, r0, #1\n    add.w r1, r1, #1\n", 2),
+    "m33: a load is used two cycles later": ("cortex-m33", "    ldr r1, [r4]\n    ands r0, r1\n", 3),
+    "m55: a shifted sum is used two cycles later": ("cortex-m55", "    add.w r0, r1, r0, lsl #2\n", 2),
+}
+MACHINES = {"cortex-m7": "mps2-an500", "cortex-m33": "mps2-an505", "cortex-m55": "mps3-an547"}
+
+
+@needs_arm
+@pytest.mark.parametrize("name", PAIRS)
+def test_hand_counted_pairs(tmp_path: Path, name: str) -> None:
+    core, body, cycles = PAIRS[name]
+    once, twice = (count_arm(tmp_path, "    mov r4, r8\n" + body * n, core, MACHINES[core]).total for n in (10, 20))
+    assert twice.cycles - once.cycles == 10 * cycles
+
+
+@needs_arm
+def test_a_branch_that_alternates_is_predicted_every_other_time(tmp_path: Path) -> None:
+    once, twice = (count_arm(tmp_path, ALTERNATING.format(n=n), "cortex-m7", "mps2-an500").total for n in (100, 200))
+    # Odd: a cycle up to the branch, two for the rest. Even: one and one, and six for the wrong guess.
+    assert twice.cycles - once.cycles == 50 * (1 + 2 + 1 + 1 + 6)
+
+
+@needs_arm
+def test_a_loop_that_repeats_is_predicted(tmp_path: Path) -> None:
+    loop = "    mov.w r0, #{n}\n2:  subs r0, r0, #1\n    bne 2b\n"
+    once, twice = (count_arm(tmp_path, loop.format(n=n), "cortex-m7", "mps2-an500").total for n in (100, 200))
+    assert twice.cycles - once.cycles == 100
 
 
 def slow(**fields: Any) -> tuple[Memory, Memory]:
