@@ -101,31 +101,29 @@ def tune(
         TinyoptError: whatever else stands in the way: the planner, the compiler, the board.
     """
     goal = Objective.parse(objective)
-    table = load_table(path) if path.is_file() else TuningTable()
+    table = _current(path)
     more = backend.kernels if backend is not None else ()
     base = make_plan(graph, board, objective=goal, backend=backend)
     items = targets(base)
     known = frozenset((e.operator, e.kernel) for e in usable_entries(table, board, more)[1]) if resume else frozenset()
     samples = load_samples(f"random:{seed}:1", graph)
-    bench = _Bench(graph, base, backend, path, table, measure or emulated(board), samples)
-    wanted = rounds(items, known)
+    bench = _Bench(graph, base, backend, path, measure or emulated(board), samples)
     pairs = {(item.signature, kernel) for item in items for kernel in item.kernels}
-    steps = len(wanted) + 2
     report = on_progress or (lambda done, total: None)
-    report(0, steps)
+    report(0, len(rounds(items, known)) + 2)
     before = bench.run(base, pairs - known)
-    report(1, steps)
+    wanted = rounds(items, known | bench.seen)
     pinned = {name: item.chosen for item in items if len(item.kernels) > 1 for name in item.operators}
     for index, pins in enumerate(wanted):
-        # The base plan measured the kernels that it uses: rounds that would only repeat that are not built.
-        if any((item.signature, pins.get(n, item.chosen)) not in bench.seen for item in items for n in item.operators):
-            bench.round(pinned, pins, pairs - known)
-        report(index + 2, steps)
-    tuned = tuned_costs(load_table(path), board, path, more)
+        report(index + 1, len(wanted) + 2)
+        bench.round(pinned, pins, pairs - known)
+    report(len(wanted) + 1, len(wanted) + 2)
+    table = _current(path)
+    tuned = tuned_costs(table, board, path, more)
     plan = make_plan(graph, board, objective=goal, costs=tuned.costs, backend=backend)
     after = before if _kernels(plan) == _kernels(base) else bench.run(plan, frozenset())
-    report(steps, steps)
-    counts = {(e.operator, e.kernel): e.count for e in usable_entries(load_table(path), board, more)[1]}
+    report(len(wanted) + 2, len(wanted) + 2)
+    counts = {(e.operator, e.kernel): e.count for e in usable_entries(table, board, more)[1]}
     return TuningResult(
         path,
         bench.unit or "cycles",
@@ -137,6 +135,11 @@ def tune(
         _operators(base, plan, counts),
         tuple(bench.notes),
     )
+
+
+def _current(path: Path) -> TuningTable:
+    """The table as it is on disk; an empty one where there is none yet."""
+    return load_table(path) if path.is_file() else TuningTable()
 
 
 def _kernels(plan: Plan) -> list[tuple[str, str]]:
@@ -167,12 +170,11 @@ class _Bench:
         base: Plan,
         backend: Backend | None,
         path: Path,
-        table: TuningTable,
         measure: Measure,
         samples: Samples,
     ) -> None:
         self.graph, self.base, self.board, self.backend = graph, base.graph, base.board, backend
-        self.path, self.table, self.measure, self.samples = path, table, measure, samples
+        self.path, self.measure, self.samples = path, measure, samples
         self.reference = _reference(graph, samples)
         self.seen: set[tuple[str, str]] = set()
         self.unit: Unit | None = None
@@ -270,9 +272,8 @@ class _Bench:
         self.seen.update(grouped)
         if entries:
             # Another run may have added to the file in the meantime.
-            self.table = load_table(self.path) if self.path.is_file() else self.table
-            self.table = self.table.with_entries(context_of(self.board, compiler, unit), entries)
-            save_table(self.table, self.path)
+            table = _current(self.path).with_entries(context_of(self.board, compiler, unit), entries)
+            save_table(table, self.path)
 
 
 def _counts(measurement: Measurement, calls: int) -> tuple[Unit, list[float], float]:
