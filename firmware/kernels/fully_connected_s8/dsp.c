@@ -5,8 +5,9 @@
 
 static int8_t finish(const tinyopt_fully_connected_s8 *op, int32_t sum, int32_t output) {
   int32_t i = output * op->per_channel;
-  return tinyopt_requantize_s8(sum, op->multipliers[i], op->shifts[i], op->output_zero_point, op->clamp_low,
-                               op->clamp_high);
+  int8_t value = tinyopt_requantize_doubled_s8((int32_t)((uint32_t)sum << 1), op->multipliers[i], -op->shifts[i] - 1,
+                                               2 * op->output_zero_point + 1);
+  return (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
 }
 
 /* sum + four products. */

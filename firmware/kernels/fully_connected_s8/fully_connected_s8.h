@@ -37,7 +37,8 @@ void tinyopt_fully_connected_s8_ref(const tinyopt_fully_connected_s8 *op, const 
 void tinyopt_fully_connected_s8_quads(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
 /* Arm DSP extension. weights: the rows of blocks of four outputs interleaved by four weights, the rows of the last up
- * to three outputs behind them; every row is padded with zeros to a multiple of four. */
+ * to three outputs behind them; every row is padded with zeros to a multiple of four. Every sum is below 2^30, every
+ * shift to the right. */
 void tinyopt_fully_connected_s8_dsp(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output);
 
 /* Arm DSP extension, eight outputs at a time: input_size a multiple of four, output_size of eight. weights: the stream

@@ -7,7 +7,8 @@
  * (a[row][k] - a_zero_point) * (b[k][column] - b_zero_point), modulo 2^32. The product of the two scales is rounded to
  * float32 before the multiplier is made. This equals TensorFlow Lite Micro's reference kernel bit for bit.
  *
- * Pointers need no alignment. Inputs and output must not overlap; a and b may be the same memory. No scratch.
+ * Pointers need no alignment. Inputs and output must not overlap; a and b may be the same memory. scratch: none,
+ * unless a kernel says so.
  */
 #ifndef TINYOPT_MATMUL_S8_H
 #define TINYOPT_MATMUL_S8_H
@@ -39,5 +40,13 @@ void tinyopt_matmul_s8_ref(const tinyopt_matmul_s8 *op, const int8_t *a, const i
 /* Portable C; a, or b, is op->constant. */
 void tinyopt_matmul_s8_constant_a_ref(const tinyopt_matmul_s8 *op, const int8_t *b, int8_t *output);
 void tinyopt_matmul_s8_constant_b_ref(const tinyopt_matmul_s8 *op, const int8_t *a, int8_t *output);
+
+/* Arm DSP extension, one row by four columns at a time. Every sum is below 2^30, the shift is to the right. scratch,
+ * aligned to four: 8 bytes per element of the depth padded to a multiple of four, and behind them one byte per element
+ * of the depth unless a_depth_stride is 1. */
+void tinyopt_matmul_s8_dsp(const tinyopt_matmul_s8 *op, const int8_t *a, const int8_t *b, int8_t *output,
+                           void *scratch);
+void tinyopt_matmul_s8_constant_a_dsp(const tinyopt_matmul_s8 *op, const int8_t *b, int8_t *output, void *scratch);
+void tinyopt_matmul_s8_constant_b_dsp(const tinyopt_matmul_s8 *op, const int8_t *a, int8_t *output, void *scratch);
 
 #endif

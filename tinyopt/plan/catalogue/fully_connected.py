@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from tinyopt.execute.integer.convolution import fully_connected_multipliers
 from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.catalogue.convolution import is_int8
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import bias_name, folded_bias, interleave_words, output_limits, requantization
+from tinyopt.plan.packing import (
+    all_shift_right,
+    bias_name,
+    folded_bias,
+    interleave_words,
+    output_limits,
+    requantization,
+    right_shifts,
+    sum_reach,
+)
 
 
 def _accepts(graph: Graph, operator: Operator) -> bool:
@@ -40,13 +50,26 @@ def _cost_ref(graph: Graph, operator: Operator) -> float:
     return 8.0 * operator_macs(graph, operator) + 40 * graph.outs(operator)[0].size
 
 
+def _accepts_dsp(graph: Graph, operator: Operator) -> bool:
+    if not _accepts(graph, operator):
+        return False
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    reach = sum_reach(ins[1].value, folded_bias(ins, ins[1].value))
+    return reach < 1 << 30 and all_shift_right(*fully_connected_multipliers(ins[0], ins[1], y))
+
+
 def _lower_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    return _lower(graph, operator, kernel, interleave_words(graph.ins(operator)[1].value, block=4))
+    call = _lower(graph, operator, kernel, interleave_words(graph.ins(operator)[1].value, block=4))
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    multipliers, shifts = fully_connected_multipliers(ins[0], ins[1], y)
+    scales = requantization(multipliers, right_shifts(multipliers, shifts))
+    return replace(call, parameters={**call.parameters, **scales})
 
 
 def _cost_dsp(graph: Graph, operator: Operator) -> float:
+    """Fitted on the emulated M4."""
     size = graph.ins(operator)[1].shape[1]
-    return 1.8 * operator_macs(graph, operator) * (-(-size // 4) * 4) / size + 35 * graph.outs(operator)[0].size
+    return 1.9 * operator_macs(graph, operator) * (-(-size // 4) * 4) / size + 30 * graph.outs(operator)[0].size
 
 
 KERNELS = (
@@ -63,7 +86,7 @@ KERNELS = (
         name="fully_connected_s8_dsp",
         family="fully_connected_s8",
         source="dsp.c",
-        accepts=_accepts,
+        accepts=_accepts_dsp,
         lower=_lower_dsp,
         cost=_cost_dsp,
         requires=frozenset({"dsp"}),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 from tinyopt.execute.integer.arithmetic import quantize_multiplier
 from tinyopt.execute.integer.convolution import product_multiplier
@@ -105,10 +106,52 @@ def _cost(graph: Graph, operator: Operator) -> float:
     return 9.0 * operator_macs(graph, operator) + 30 * math.prod(graph.outs(operator)[0].shape)
 
 
+def _lower_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    call = _lower(graph, operator, kernel)
+    depth, gathers = _depth(graph, operator), call.parameters["a_depth_stride"] != 1
+    return replace(call, scratch=8 * _padded(depth) + (depth if gathers else 0))
+
+
+def _accepts_dsp(constant: str) -> Callable[[Graph, Operator], bool]:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        # A product of two centred int8 values is at most 255 * 255.
+        return (
+            _accepts(DType.INT8, constant)(graph, operator)
+            and _multiplier(graph, operator)[1] < 0
+            and 255 * 255 * _depth(graph, operator) < 1 << 30
+        )
+
+    return accepts
+
+
+def _depth(graph: Graph, operator: Operator) -> int:
+    attributes, a = operator.attributes, graph.ins(operator)[0]
+    assert isinstance(attributes, ops.MatMul)
+    return a.shape[-2] if attributes.transpose_a else a.shape[-1]
+
+
+def _padded(depth: int) -> int:
+    return -(-depth // 4) * 4
+
+
+def _cost_dsp(graph: Graph, operator: Operator) -> float:
+    """Fitted on the emulated M4: products in blocks of four columns, outputs, and the widening of b."""
+    attributes, y = operator.attributes, graph.outs(operator)[0]
+    assert isinstance(attributes, ops.MatMul)
+    depth, (rows, columns) = _padded(_depth(graph, operator)), y.shape[-2:]
+    blocks = -(-columns // 4) * (y.size / (rows * columns))
+    gather = 0.0 if not attributes.transpose_a else 6.0 * depth
+    widen = 4 * depth * (4.5 if attributes.transpose_b else 14.0)
+    return blocks * (widen + rows * (6.5 * depth + 30 + gather)) + 30 * y.size
+
+
+def _middle(constant: str) -> str:
+    return "" if constant == "none" else f"_constant_{constant}"
+
+
 def _kernel(family: str, dtype: DType, constant: str) -> Kernel:
-    middle = "" if constant == "none" else f"_constant_{constant}"
     return Kernel(
-        name=f"{family}{middle}_ref",
+        name=f"{family}{_middle(constant)}_ref",
         family=family,
         source="ref.c",
         accepts=_accepts(dtype, constant),
@@ -117,8 +160,25 @@ def _kernel(family: str, dtype: DType, constant: str) -> Kernel:
     )
 
 
-KERNELS = tuple(
-    _kernel(family, dtype, constant)
-    for family, dtype in (("matmul_s8", DType.INT8), ("matmul_s16", DType.INT16), ("matmul_f32", DType.FLOAT32))
-    for constant in ("none", "a", "b")
+def _kernel_dsp(constant: str) -> Kernel:
+    return replace(
+        _kernel("matmul_s8", DType.INT8, constant),
+        name=f"matmul_s8{_middle(constant)}_dsp",
+        source="dsp.c",
+        accepts=_accepts_dsp(constant),
+        lower=_lower_dsp,
+        cost=_cost_dsp,
+        requires=frozenset({"dsp"}),
+        needs=("common.h", "dsp.h"),
+        uses_scratch=True,
+    )
+
+
+KERNELS = (
+    *(
+        _kernel(family, dtype, constant)
+        for family, dtype in (("matmul_s8", DType.INT8), ("matmul_s16", DType.INT16), ("matmul_f32", DType.FLOAT32))
+        for constant in ("none", "a", "b")
+    ),
+    *(_kernel_dsp(constant) for constant in ("none", "a", "b")),
 )
