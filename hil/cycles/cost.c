@@ -4,8 +4,10 @@
 
 /* Sources. m0, m0plus, m3, m4: cycle tables of the Arm technical reference manuals, and rules for what those leave open
  * (address dependencies, literal loads, stores, branch alignment) from a study on published Embench times of an
- * STM32F407. m7, m33, m55: no cycle tables are published; plausible, not calibrated. rv32: the documented timings of
- * lowRISC Ibex with a single-cycle multiplier and the branch target adder. docs/cycles.md states the known error. */
+ * STM32F407. m7, m55: the latencies and pairs that Arm contributed to LLVM as scheduling models; m33: those of the m55,
+ * whose model says that the two are alike, but for shifts. Refills of m33 and m55 are those of the m4, for want of
+ * better. rv32: the documented timings of lowRISC Ibex with a single-cycle multiplier and the branch target adder,
+ * without the writeback stage. docs/cycles.md states the error of each. */
 /* clang-format off */
 static const core_model cores[] = {
     {.name = "m0", .issue_width = 1, .vector_beats = 1,

@@ -195,11 +195,8 @@ PAIRS = {
     "m7: two loads share a cycle": ("cortex-m7", "    ldr r0, [r4]\n    ldr r1, [r4, #4]\n", 1),
     "m7: a load and a store do not": ("cortex-m7", "    ldr r0, [r4]\n    str r1, [r4, #4]\n", 2),
     "m7: an address comes a cycle late": ("cortex-m7", "    add.w r5, r4, #4\n    ldr r6, [r5]\n    mov r4, r5\n", 3),
-    "m7: bytes come a cycle later than words": (
-        "cortex-m7",
-        "    ldrb r0, [r4]\n    ands r1, r0\n    eors r1, r2\n",
-        2,
-    ),
+    "m7: a loaded word can be used in the next cycle": ("cortex-m7", "    ldr r0, [r4]\n    ands r1, r0\n", 1),
+    "m7: a loaded byte a cycle later": ("cortex-m7", "    ldrb r0, [r4]\n    ands r1, r0\n", 2),
     "m7: a shifted operand is needed early": ("cortex-m7", "    add.w r0, r1, r0, lsl #2\n", 2),
     "m33: a short addition pairs with other short code": ("cortex-m33", "    adds r0, #1\n    eors r1, r2\n", 1),
     "m33: short code without a simple one does not": ("cortex-m33", "    ands r0, r2\n    eors r1, r2\n", 2),
