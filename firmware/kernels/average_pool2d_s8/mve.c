@@ -2,19 +2,6 @@
 #include "average_pool2d_s8.h"
 #include "mve.h"
 
-/* sum / count to nearest, halves away from zero. */
-static int32_t divide(int32_t sum, int32_t count) {
-  return sum > 0 ? (sum + count / 2) / count : (sum - count / 2) / count;
-}
-
-static int8_t mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
-  if (op->rescale) {
-    int32_t fine = divide((sum - count * op->input_zero_point) * 256, count);
-    return tinyopt_requantize_s8(fine, op->multiplier, op->shift, op->output_zero_point, op->clamp_low, op->clamp_high);
-  }
-  return (int8_t)tinyopt_clamp(divide(sum, count), op->clamp_low, op->clamp_high);
-}
-
 /* Sums of up to four channels of a window of `height` x `width` pixels; `pitch`: bytes from a row to the next. */
 static void add_up(const int8_t *from, int32_t height, int32_t width, int32_t pitch, int32_t step, int32_t channels,
                    int32_t sums[4]) {
@@ -56,7 +43,7 @@ void tinyopt_average_pool2d_s8_mve(const tinyopt_average_pool2d_s8 *op, const in
           int32_t sums[4];
           add_up(from, height, width, pitch, op->channels, op->channels - c, sums);
           for (int32_t lane = 0; lane < tinyopt_min(4, op->channels - c); ++lane) {
-            *output++ = mean(op, sums[lane], height * width);
+            *output++ = tinyopt_average_pool2d_s8_mean(op, sums[lane], height * width, op->rescale);
           }
         }
       }

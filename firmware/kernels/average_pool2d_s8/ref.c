@@ -1,45 +1,49 @@
 #include "average_pool2d_s8.h"
 
-/* sum / count to nearest, halves away from zero. */
-static int32_t divide(int32_t sum, int32_t count) {
-  int32_t half = count >> 1;
-  return (sum + (sum > 0 ? half : -half)) / count;
-}
-
-static int8_t mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
-  int32_t value = divide(op->rescale ? (sum - count * op->input_zero_point) * 256 : sum, count);
-  if (op->rescale) {
-    return tinyopt_requantize_s8(value, op->multiplier, op->shift, op->output_zero_point, op->clamp_low,
-                                 op->clamp_high);
+/* A function of its own: its loops need all registers that small cores have. */
+TINYOPT_NEVER_INLINE static int32_t sum_of(const int8_t *row, int32_t height, int32_t width, int32_t pitch,
+                                           int32_t step) {
+  int32_t sum = 0;
+  for (; height > 0; --height, row += pitch) {
+    const int8_t *pixel = row;
+    for (int32_t left = width; left > 0; --left, pixel += step) {
+      sum += *pixel;
+    }
   }
-  return (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
+  return sum;
 }
 
-void tinyopt_average_pool2d_s8_ref(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
+TINYOPT_NEVER_INLINE static tinyopt_taps taps_inside(int32_t origin, int32_t kernel, int32_t size) {
+  return tinyopt_taps_inside(origin, kernel, 1, size);
+}
+
+static TINYOPT_ALWAYS_INLINE void pool(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output,
+                                       bool rescale) {
   const int32_t pitch = op->input_width * op->channels;
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     for (int32_t y = 0; y < op->output_height; ++y) {
       int32_t top = y * op->stride_height - op->pad_top;
-      tinyopt_taps rows = tinyopt_taps_inside(top, op->kernel_height, 1, op->input_height);
+      tinyopt_taps rows = taps_inside(top, op->kernel_height, op->input_height);
       for (int32_t x = 0; x < op->output_width; ++x) {
         int32_t left = x * op->stride_width - op->pad_left;
-        tinyopt_taps columns = tinyopt_taps_inside(left, op->kernel_width, 1, op->input_width);
+        tinyopt_taps columns = taps_inside(left, op->kernel_width, op->input_width);
         int32_t height = rows.end - rows.first;
         int32_t width = columns.end - columns.first;
         const int8_t *window = input + (top + rows.first) * pitch + (left + columns.first) * op->channels;
         for (int32_t c = 0; c < op->channels; ++c) {
-          int32_t sum = 0;
-          for (int32_t i = 0; i < height; ++i) {
-            const int8_t *pixel = window + i * pitch + c;
-            for (int32_t j = 0; j < width; ++j) {
-              sum += *pixel;
-              pixel += op->channels;
-            }
-          }
-          *output++ = mean(op, sum, height * width);
+          int32_t sum = sum_of(window + c, height, width, pitch, op->channels);
+          *output++ = tinyopt_average_pool2d_s8_mean(op, sum, height * width, rescale);
         }
       }
     }
     input += op->input_height * pitch;
   }
+}
+
+void tinyopt_average_pool2d_s8_ref(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
+  pool(op, input, output, false);
+}
+
+void tinyopt_average_pool2d_s8_rescale_ref(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
+  pool(op, input, output, true);
 }

@@ -16,6 +16,15 @@
 extern "C" {
 #endif
 
+/* Where the compiler's choice costs: a body that is specialised by constant arguments, or that needs all registers. */
+#if defined(__GNUC__)
+#define TINYOPT_ALWAYS_INLINE inline __attribute__((always_inline))
+#define TINYOPT_NEVER_INLINE __attribute__((noinline))
+#else
+#define TINYOPT_ALWAYS_INLINE inline
+#define TINYOPT_NEVER_INLINE
+#endif
+
 static inline int32_t tinyopt_min(int32_t a, int32_t b) {
   return a < b ? a : b;
 }

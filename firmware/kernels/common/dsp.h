@@ -7,6 +7,7 @@
 #ifndef TINYOPT_DSP_H
 #define TINYOPT_DSP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -114,6 +115,40 @@ static inline uint32_t tinyopt_pack_high(uint32_t a, uint32_t b) {
   return pair;
 #else
   return (a >> 16) | (b & 0xFFFF0000u);
+#endif
+}
+
+#if !TINYOPT_HAS_DSP
+/* The larger or the smaller of each two int8 values. */
+static inline uint32_t tinyopt_extreme_s8x4(uint32_t a, uint32_t b, bool larger) {
+  uint32_t result = 0;
+  for (int lane = 0; lane < 32; lane += 8) {
+    bool first = ((int8_t)(uint8_t)(a >> lane) >= (int8_t)(uint8_t)(b >> lane)) == larger;
+    result |= ((first ? a : b) >> lane & 255u) << lane;
+  }
+  return result;
+}
+#endif
+
+/* SSUB8 and SEL: the larger of each two int8 values. */
+static inline uint32_t tinyopt_max_s8x4(uint32_t a, uint32_t b) {
+#if TINYOPT_HAS_DSP
+  uint32_t result;
+  __asm__("ssub8 %0, %1, %2\n\tsel %0, %1, %2" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return tinyopt_extreme_s8x4(a, b, true);
+#endif
+}
+
+/* SSUB8 and SEL: the smaller of each two int8 values. */
+static inline uint32_t tinyopt_min_s8x4(uint32_t a, uint32_t b) {
+#if TINYOPT_HAS_DSP
+  uint32_t result;
+  __asm__("ssub8 %0, %1, %2\n\tsel %0, %2, %1" : "=&r"(result) : "r"(a), "r"(b));
+  return result;
+#else
+  return tinyopt_extreme_s8x4(a, b, false);
 #endif
 }
 

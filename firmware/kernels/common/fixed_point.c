@@ -1,5 +1,15 @@
 #include "fixed_point.h"
 
+#if defined(__ARM_ARCH_6M__)
+int32_t tinyopt_fixed_multiply(int32_t a, int32_t b) {
+  return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
+}
+#endif
+
+int32_t tinyopt_requantize_called(int32_t value, int32_t multiplier, int shift) {
+  return tinyopt_requantize(value, multiplier, shift);
+}
+
 int32_t tinyopt_exp_on_negative_values(int32_t a) {
   /* exp(-2^(k - 2)) in Q0, k = 0 to 6: the bits of |a| above a quarter select their factors. */
   static const int32_t powers[7] = {1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242};

@@ -9,9 +9,16 @@
 #include "common.h"
 
 /* a * b in fixed point: the integer bits add. Not both may be INT32_MIN. */
+#if defined(__ARM_ARCH_6M__)
+int32_t tinyopt_fixed_multiply(int32_t a, int32_t b); /* too long without a long multiply to be everywhere */
+#else
 static inline int32_t tinyopt_fixed_multiply(int32_t a, int32_t b) {
   return (int32_t)(((int64_t)a * b + ((int64_t)1 << 30)) >> 31);
 }
+#endif
+
+/* tinyopt_requantize, for where code is dearer than the call. */
+int32_t tinyopt_requantize_called(int32_t value, int32_t multiplier, int shift);
 
 /* Leading zero bits; 32 for 0. */
 static inline int tinyopt_leading_zeros(uint32_t value) {

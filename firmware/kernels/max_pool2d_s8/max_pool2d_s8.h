@@ -33,6 +33,9 @@ typedef struct {
 /* Portable C. */
 void tinyopt_max_pool2d_s8_ref(const tinyopt_max_pool2d_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension; at least four channels. */
+void tinyopt_max_pool2d_s8_dsp(const tinyopt_max_pool2d_s8 *op, const int8_t *input, int8_t *output);
+
 /* Helium (MVE). */
 void tinyopt_max_pool2d_s8_mve(const tinyopt_max_pool2d_s8 *op, const int8_t *input, int8_t *output);
 

@@ -9,8 +9,8 @@ void tinyopt_softmax_s8_ref(const tinyopt_softmax_s8 *op, const int8_t *input, i
       int32_t difference = input[i] - largest;
       int32_t exponential = 0;
       if (difference >= op->least_difference) {
-        exponential =
-            tinyopt_exp_on_negative_values(tinyopt_requantize(difference, op->input_multiplier, op->input_shift));
+        int32_t scaled = tinyopt_requantize_called(difference, op->input_multiplier, op->input_shift);
+        exponential = tinyopt_exp_on_negative_values(scaled);
       }
       exponentials[i] = exponential;
       sum += tinyopt_rounding_shift_right(exponential, 12);

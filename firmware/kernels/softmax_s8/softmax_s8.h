@@ -32,10 +32,11 @@ typedef struct {
 /* One probability from its exponential, the reciprocal of the sum and the bits of the sum above one. */
 static inline int8_t tinyopt_softmax_s8_output(const tinyopt_softmax_s8 *op, int32_t exponential, int32_t inverse,
                                                int bits) {
-  int32_t scaled = tinyopt_doubling_high_multiply(exponential, inverse);
+  int32_t scaled = tinyopt_fixed_multiply(exponential, inverse);
   int shift = bits + 31 - op->output_bits;
   int32_t probability = shift > 31 ? 0 : tinyopt_rounding_shift_right(scaled, shift); /* beyond 31 it is below half */
-  return tinyopt_requantize_s8(probability, op->multiplier, op->shift, op->output_zero_point, INT8_MIN, INT8_MAX);
+  int32_t value = tinyopt_requantize_called(probability, op->multiplier, op->shift);
+  return (int8_t)tinyopt_clamp((int32_t)((uint32_t)value + (uint32_t)op->output_zero_point), INT8_MIN, INT8_MAX);
 }
 
 static inline int32_t tinyopt_softmax_s8_largest(const int8_t *row, int32_t depth) {

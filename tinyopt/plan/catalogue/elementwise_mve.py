@@ -45,5 +45,5 @@ KERNELS = (
     _like("add_s8_dsp", _per_output(4.6), ("broadcast.h",)),
     _like("lut_s8_ref", _per_output(0.4)),
     _like("max_pool2d_s8_ref", _pooling(16, 5, 0), ("window.h",)),
-    _like("average_pool2d_s8_ref", _pooling(4, 5, 16), ("window.h",)),
+    replace(_like("average_pool2d_s8_ref", _pooling(4, 5, 16), ("window.h",)), accepts=pooling.accepts_average_s8),
 )

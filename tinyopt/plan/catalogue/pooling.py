@@ -12,6 +12,8 @@ from tinyopt.plan.packing import float_limits, output_limits
 _HEADERS = ("common.h", "window.h")
 _MAX_WINDOW = 32767
 """Elements of a window: sums and products of the mean stay inside int32."""
+_MAX_NARROW_WINDOW = 255
+"""Elements of a window whose sum fits int16."""
 
 
 def _accepts(kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType) -> Callable[[Graph, Operator], bool]:
@@ -73,16 +75,79 @@ def _cost(per_tap: float, per_output: float) -> Callable[[Graph, Operator], floa
     return cost
 
 
-def _kernel(family: str, kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType, per_tap: float) -> Kernel:
-    accepts, cost = _accepts(kind, dtype), _cost(per_tap, 30.0)
-    return Kernel(f"{family}_ref", family, "ref.c", accepts, _lower, cost, needs=_HEADERS)
+accepts_average_s8 = _accepts(ops.AveragePool2d, DType.INT8)
+"""Whatever the quantization of input and output."""
+
+
+def _one_quantization(graph: Graph, operator: Operator) -> bool:
+    return graph.ins(operator)[0].quantization == graph.outs(operator)[0].quantization
+
+
+def _is_wide(graph: Graph, operator: Operator) -> bool:
+    """Four channels and more, and sums of a window that fit 16 bits."""
+    a = operator.attributes
+    assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
+    small = isinstance(a, ops.MaxPool2d) or a.kernel[0] * a.kernel[1] <= _MAX_NARROW_WINDOW
+    return graph.ins(operator)[0].shape[3] >= 4 and small
+
+
+def _kernel(
+    family: str,
+    kind: type[ops.MaxPool2d] | type[ops.AveragePool2d],
+    dtype: DType,
+    per_tap: float,
+    *,
+    name: str = "ref",
+    fits: Callable[[Graph, Operator], bool] = lambda graph, operator: True,
+    per_output: float = 30.0,
+) -> Kernel:
+    of_kind = _accepts(kind, dtype)
+    source = name.rsplit("_", 1)[-1]
+    return Kernel(
+        f"{family}_{name}",
+        family,
+        f"{source}.c",
+        lambda graph, operator: of_kind(graph, operator) and fits(graph, operator),
+        _lower,
+        _cost(per_tap, per_output),
+        requires=frozenset({"dsp"}) if source == "dsp" else frozenset(),
+        needs=_HEADERS if source == "ref" else (*_HEADERS, "dsp.h"),
+    )
 
 
 KERNELS = (
-    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 6.0),
+    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 10.0),
+    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 2.8, name="dsp", fits=_is_wide, per_output=10.0),
     _kernel("max_pool2d_s16", ops.MaxPool2d, DType.INT16, 6.0),
     _kernel("average_pool2d_s16", ops.AveragePool2d, DType.INT16, 5.0),
     _kernel("max_pool2d_f32", ops.MaxPool2d, DType.FLOAT32, 6.0),
-    _kernel("average_pool2d_s8", ops.AveragePool2d, DType.INT8, 5.0),
+    _kernel("average_pool2d_s8", ops.AveragePool2d, DType.INT8, 10.0, fits=_one_quantization),
+    _kernel(
+        "average_pool2d_s8",
+        ops.AveragePool2d,
+        DType.INT8,
+        10.0,
+        name="rescale_ref",
+        fits=lambda graph, operator: not _one_quantization(graph, operator),
+        per_output=50.0,
+    ),
+    _kernel(
+        "average_pool2d_s8",
+        ops.AveragePool2d,
+        DType.INT8,
+        2.2,
+        name="dsp",
+        fits=lambda graph, operator: _one_quantization(graph, operator) and _is_wide(graph, operator),
+        per_output=25.0,
+    ),
+    _kernel(
+        "average_pool2d_s8",
+        ops.AveragePool2d,
+        DType.INT8,
+        2.2,
+        name="rescale_dsp",
+        fits=lambda graph, operator: not _one_quantization(graph, operator) and _is_wide(graph, operator),
+        per_output=45.0,
+    ),
     _kernel("average_pool2d_f32", ops.AveragePool2d, DType.FLOAT32, 6.0),
 )
