@@ -50,10 +50,16 @@ bool parse_memory(const char *text, memory *out) {
 /* Whether a line is there; if not it is now, in the place of the one that was unused longest. */
 static bool look_up(line_cache *cache, uint64_t line) {
   uint64_t set = line % cache->sets * cache->ways, oldest = set;
+  uint64_t *guess = &cache->guesses[line % LINE_GUESSES];
   cache->clock++;
+  if (cache->used[*guess] && cache->lines[*guess] == line) {
+    cache->used[*guess] = cache->clock;
+    return true;
+  }
   for (uint64_t i = set; i < set + cache->ways; i++) {
     if (cache->used[i] && cache->lines[i] == line) {
       cache->used[i] = cache->clock;
+      *guess = i;
       return true;
     }
     if (cache->used[i] < cache->used[oldest]) {
@@ -62,6 +68,7 @@ static bool look_up(line_cache *cache, uint64_t line) {
   }
   cache->lines[oldest] = line;
   cache->used[oldest] = cache->clock;
+  *guess = oldest;
   return false;
 }
 

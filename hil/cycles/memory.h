@@ -11,10 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Sets of a few lines each; an entry's use is 0 while it is empty. */
+enum { LINE_GUESSES = 1024 };
+
+/* Sets of a few lines each; an entry's use is 0 while it is empty. A guess is the entry that a line was found in last.
+ */
 typedef struct {
   uint64_t *lines, *used;
   uint64_t sets, ways, clock;
+  uint64_t guesses[LINE_GUESSES];
 } line_cache;
 
 typedef struct {
