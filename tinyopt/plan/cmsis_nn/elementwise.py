@@ -30,7 +30,7 @@ def kernels(target: Target) -> tuple[Kernel, ...]:
         ("arm_softmax_s8",),
         _accepts_softmax,
         _lower_softmax,
-        partial(_cost_binary, {"c": 500.0, "dsp": 260.0, "mve": 160.0}[target.core]),
+        partial(_cost_binary, {"c": 2800.0, "dsp": 630.0, "mve": 610.0}[target.core]),
     )
     return (
         *target.kernel(
@@ -40,7 +40,7 @@ def kernels(target: Target) -> tuple[Kernel, ...]:
             ("arm_elementwise_add_s8",),
             partial(_accepts_binary, BinaryKind.ADD),
             _lower_binary,
-            partial(_cost_binary, {"c": 130.0, "dsp": 75.0, "mve": 12.0}[target.core]),
+            partial(_cost_binary, {"c": 343.0, "dsp": 98.0, "mve": 18.0}[target.core]),
         ),
         *target.kernel(
             "mul",
@@ -49,7 +49,7 @@ def kernels(target: Target) -> tuple[Kernel, ...]:
             ("arm_elementwise_mul_s8",),
             partial(_accepts_binary, BinaryKind.MUL),
             _lower_binary,
-            partial(_cost_binary, {"c": 60.0, "dsp": 30.0, "mve": 6.0}[target.core]),
+            partial(_cost_binary, {"c": 129.0, "dsp": 40.0, "mve": 8.5}[target.core]),
         ),
         *(softmax if _compiles(target) else ()),
     )

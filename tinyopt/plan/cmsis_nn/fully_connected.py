@@ -114,5 +114,5 @@ def _lower(target: Target, graph: Graph, operator: Operator, kernel: Kernel) -> 
 
 
 def _cost(target: Target, graph: Graph, operator: Operator) -> float:
-    per_mac, per_output = {"c": (6.0, 60.0), "dsp": (2.3, 40.0), "mve": (0.3, 15.0)}[target.core]
+    per_mac, per_output = {"c": (7.6, 184.0), "dsp": (2.3, 75.0), "mve": (0.48, 33.0)}[target.core]
     return per_mac * operator_macs(graph, operator) + per_output * graph.outs(operator)[0].size
