@@ -40,6 +40,15 @@ TINYOPT_NEVER_INLINE static void add_up(window_t *window, const int8_t *from) {
   window->odd = odd;
 }
 
+/* Functions of their own: four in a row would be as long as the rest. */
+TINYOPT_NEVER_INLINE static int8_t mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
+  return tinyopt_average_pool2d_s8_mean(op, sum, count, false);
+}
+
+TINYOPT_NEVER_INLINE static int8_t rescaled_mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
+  return tinyopt_average_pool2d_s8_mean(op, sum, count, true);
+}
+
 static TINYOPT_ALWAYS_INLINE void pool(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output,
                                        bool rescale) {
   window_t window = {.pitch = op->input_width * op->channels, .step = op->channels};
@@ -59,7 +68,8 @@ static TINYOPT_ALWAYS_INLINE void pool(const tinyopt_average_pool2d_s8 *op, cons
           const int32_t sums[GROUP] = {tinyopt_low_half(window.even), tinyopt_low_half(window.odd),
                                        tinyopt_high_half(window.even), tinyopt_high_half(window.odd)};
           for (int32_t i = 0; i < GROUP; ++i) {
-            output[c + i] = tinyopt_average_pool2d_s8_mean(op, sums[i], window.height * window.width, rescale);
+            int32_t count = window.height * window.width;
+            output[c + i] = rescale ? rescaled_mean(op, sums[i], count) : mean(op, sums[i], count);
           }
         }
         output += op->channels;

@@ -11,7 +11,7 @@ from tinyopt.execute.integer.arithmetic import clamp_limits
 from tinyopt.execute.integer.elementwise import clip_multiplier, quantization_of
 from tinyopt.execute.integer.gates import logistic_table
 from tinyopt.execute.integer.unary import gate_scaling, leaky_relu_parameters
-from tinyopt.graph import DType, Graph, Operator, Quantization, ops
+from tinyopt.graph import DType, Graph, Operator, Quantization, Tensor, ops
 from tinyopt.graph.ops import UnaryKind
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value, all_dtypes
 from tinyopt.plan.packing import float_limits, output_limits
@@ -21,30 +21,50 @@ def _size(graph: Graph, operator: Operator) -> int:
     return graph.outs(operator)[0].size
 
 
-def _is_quantized_s8(graph: Graph, operator: Operator) -> bool:
-    tensors = (graph.ins(operator)[0], graph.outs(operator)[0])
-    return all(t.dtype is DType.INT8 and t.quantization is not None for t in tensors)
+def _scalar_operand(graph: Graph, operator: Operator) -> Tensor | None:
+    """The constant of an operator of two int8 operands that is a single value, which leaves a function of the other."""
+    a, y = operator.attributes, graph.outs(operator)[0]
+    if not isinstance(a, (ops.Binary, ops.Prelu)):
+        return None
+    constant, others = None, 0
+    for tensor in graph.ins(operator):
+        if tensor.is_constant and tensor.size == 1 and tensor.dtype is DType.INT8 and tensor.quantization is not None:
+            constant = tensor
+        else:
+            others += tensor.shape == y.shape and not tensor.is_constant
+    return constant if others == 1 else None
+
+
+def _variable(graph: Graph, operator: Operator) -> Tensor:
+    return next((t for t in graph.ins(operator) if not t.is_constant), graph.ins(operator)[0])
 
 
 def _accepts_table(graph: Graph, operator: Operator) -> bool:
-    a, x = operator.attributes, graph.ins(operator)[0]
-    return (
-        isinstance(a, (ops.Unary, ops.Clip, ops.Quantize)) and _is_quantized_s8(graph, operator) and not x.is_constant
-    )
+    a, x, y = operator.attributes, _variable(graph, operator), graph.outs(operator)[0]
+    if any(t.dtype is not DType.INT8 or t.quantization is None for t in (x, y)) or x.is_constant:
+        return False
+    return isinstance(a, (ops.Unary, ops.Clip, ops.Quantize)) or _scalar_operand(graph, operator) is not None
 
 
 def _lower_table(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     """The table is what the integer executor computes for every int8 value, in the order of uint8 indices."""
-    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    x, y = _variable(graph, operator), graph.outs(operator)[0]
     values = np.arange(256, dtype=np.uint8).view(np.int8)
-    every = (replace(x, shape=(256,)), replace(y, shape=(256,)))
-    (table,) = integer_functions()[type(operator.attributes)](operator.attributes, [values], every[:1], every[1:])
+    every = [
+        replace(t, shape=(1,), data=t.value.reshape(1)) if t.is_constant else replace(t, shape=(256,))
+        for t in graph.ins(operator)
+    ]
+    arrays = [t.value if t.is_constant else values for t in every]
+    function = integer_functions()[type(operator.attributes)]
+    (table,) = function(operator.attributes, arrays, tuple(every), (replace(y, shape=(256,)),))
     parameters: dict[str, Value] = {"table": Constant(table, weights=False, align=1), "size": y.size}
     return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=((0, 0),))
 
 
 def _cost_table(graph: Graph, operator: Operator) -> float:
-    return 5.0 * _size(graph, operator)
+    """A table takes 256 bytes; a few outputs of operators that share their code with others are not worth them."""
+    small = 100.0 if isinstance(operator.attributes, (ops.Binary, ops.Prelu)) else 0.0
+    return 5.0 * _size(graph, operator) + small
 
 
 def _accepts_clip_s8(graph: Graph, operator: Operator) -> bool:
