@@ -13,6 +13,8 @@ import random
 from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 ALIGNMENT = 16
 
@@ -49,15 +51,15 @@ class Request:
     name: str
     spans: tuple[Span, ...]
 
-    @property
+    @cached_property
     def first(self) -> int:
         return min(span.first for span in self.spans)
 
-    @property
+    @cached_property
     def last(self) -> int:
         return max(span.last for span in self.spans)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Bytes from the start of the request to the end of its furthest span."""
         return max(span.end for span in self.spans)
@@ -86,16 +88,21 @@ def align(size: int, alignment: int = ALIGNMENT) -> int:
 def live_bytes(requests: Sequence[Request], alignment: int = ALIGNMENT) -> list[int]:
     """Bytes that are needed at each step, every size rounded up to ``alignment``."""
     steps = max((request.last for request in requests), default=-1) + 1
-    total = [0] * steps
+    change = [0] * (steps + 1)
     for request in requests:
-        for step in range(request.first, request.last + 1):
-            covered = 0
-            for span in sorted(request.spans, key=lambda span: span.start):
-                if span.first <= step <= span.last:
+        # Between two steps at which a span starts or ends, a request needs the same bytes.
+        edges = sorted({edge for span in request.spans for edge in (span.first, span.last + 1)})
+        spans = sorted(request.spans, key=lambda span: span.start)
+        for low, high in pairwise(edges):
+            total = covered = 0
+            for span in spans:
+                if span.first <= low <= span.last:
                     end = align(span.end, alignment)
-                    total[step] += max(0, end - max(covered, span.start // alignment * alignment))
+                    total += max(0, end - max(covered, span.start // alignment * alignment))
                     covered = max(covered, end)
-    return total
+            change[low] += total
+            change[high] -= total
+    return list(accumulate(change[:steps]))
 
 
 def pack(
@@ -158,12 +165,14 @@ class _Search:
         self.sizes = [align(request.size, alignment) for request in requests]
         self.conflicts: list[list[tuple[int, int, int]]] = [[] for _ in requests]
         """Per request: (other, low, high): its offset may not lie between the other's + low and the other's + high."""
-        for a, one in enumerate(requests):
-            for b in range(a + 1, len(requests)):
-                if one.first <= requests[b].last and requests[b].first <= one.last:
-                    for low, high in _forbidden(one, requests[b], alignment, follows):
-                        self.conflicts[a].append((b, low, high))
-                        self.conflicts[b].append((a, -high, -low))
+        present: list[int] = []
+        for a in sorted(range(len(requests)), key=lambda index: requests[index].first):
+            present = [b for b in present if requests[b].last >= requests[a].first]
+            for b in present:
+                for low, high in _forbidden(requests[a], requests[b], alignment, follows):
+                    self.conflicts[a].append((b, low, high))
+                    self.conflicts[b].append((a, -high, -low))
+            present.append(a)
 
     def mirrored(self) -> _Search:
         """The same task with offsets counted from the end of the arena down to the end of a request."""
@@ -232,8 +241,9 @@ def _forbidden(one: Request, two: Request, alignment: int, follows: Follows) -> 
     the alignment."""
     found = []
     for span in one.spans:
+        first, last = span.first, span.last
         for other in two.spans:
-            if not span.meets(other):
+            if other.last < first or last < other.first:
                 continue
             low = other.start // alignment * alignment - align(span.end, alignment)
             high = align(other.end, alignment) - span.start // alignment * alignment

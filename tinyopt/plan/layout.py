@@ -13,6 +13,7 @@ from tinyopt.plan.proof import conflicts
 
 _SHARES_TRIED_TOGETHER = 10
 _SHARES_TRIED = 40
+_MANY = 150
 
 
 @dataclass(frozen=True)
@@ -45,12 +46,12 @@ class Layout:
     lower_bound: int
 
 
-def lay_out(lowered: Lowered, *, in_place: bool = True, redzone: int = 0, attempts: int | None = None) -> Layout:
+def lay_out(lowered: Lowered, *, in_place: bool = True, redzone: int = 0, quick: bool = False) -> Layout:
     """Plan the arena.
 
     ``in_place``: let outputs take the memory of inputs that end there. ``redzone``: when not 0, no two buffers share
     memory and this many bytes at least are left free behind each (to find kernels that leave their buffers).
-    ``attempts``: see ``pack``.
+    ``quick``: a first guess, without trying outputs at a distance from their inputs, and without local search.
     """
     lives = find_lives(lowered)
     shares = find_shares(lowered, lives) if in_place else ()
@@ -58,7 +59,7 @@ def lay_out(lowered: Lowered, *, in_place: bool = True, redzone: int = 0, attemp
     if redzone:
         places, total = _spread(lives, redzone)
     else:
-        places, total = _packed(lives, shares, bound, attempts)
+        places, total = _packed(lives, shares, bound, quick)
     buffers = tuple(
         Buffer(name, life.kind, tuple(life.tensors), places[name], life.size, life.first, life.last, life.spans)
         for name, life in lives.items()
@@ -123,9 +124,7 @@ class _Groups:
         )
 
 
-def _packed(
-    lives: Mapping[str, Life], shares: Sequence[Share], bound: int, attempts: int | None
-) -> tuple[dict[str, int], int]:
+def _packed(lives: Mapping[str, Life], shares: Sequence[Share], bound: int, quick: bool) -> tuple[dict[str, int], int]:
     """Offsets of all storages, and the arena's size.
 
     Working in place is taken wherever both tensors have memory of their own. An output that follows its input at a
@@ -163,11 +162,13 @@ def _packed(
     _, ties = groups.tie(moves + sorted(certain, key=lambda tied: (tied.share.step, -tied.share.saving)))
     later.sort(key=lambda tied: -tied.share.saving)
     best = packing(ties, 0)[1].total
-    improved = True
+    improved = not quick
     while improved and best > bound:
         improved = False
-        singles = [[tied] for tied in later[:_SHARES_TRIED]]
-        doubles = [list(pair) for pair in combinations(later[:_SHARES_TRIED_TOGETHER], 2)]
+        # Large graphs take longer to pack, so less is tried.
+        few = len(lives) > _MANY
+        singles = [[tied] for tied in later[: _SHARES_TRIED_TOGETHER if few else _SHARES_TRIED]]
+        doubles = [] if few else [list(pair) for pair in combinations(later[:_SHARES_TRIED_TOGETHER], 2)]
         for extra in (*singles, *doubles):
             _, made = groups.tie([*ties, *extra])
             if len(made) < len(ties) + len(extra):
@@ -177,7 +178,7 @@ def _packed(
                 best, ties, improved = total, made, True
                 later = [tied for tied in later if tied not in made]
                 break
-    members, packed = packing(ties, attempts)
+    members, packed = packing(ties, 0 if quick else None)
     places = {name: at + start for group, at in zip(members, packed.offsets) for name, start in group.items()}
     return places, packed.total
 

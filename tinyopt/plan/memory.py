@@ -8,7 +8,7 @@ bound is better than what was found before.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tinyopt.graph import Graph
 from tinyopt.names import short_name
@@ -89,11 +89,11 @@ def _improved(start: Arranged, lower: Lower, score: Score) -> Arranged | None:
         if score(max(lower_bounds(lowered)), predicted_cycles(lowered)) >= best_score:
             continue
         words = (*start.words, in_words(start.striped.graph, candidate.strips))
-        arranged = Arranged(both, words, lowered, lay_out(lowered))
+        arranged = Arranged(both, words, lowered, lay_out(lowered, quick=True))
         found = score(arranged.arena_bytes, arranged.cycles)
         if found < best_score:
             best, best_score = arranged, found
-    return best
+    return best and replace(best, layout=lay_out(best.lowered))
 
 
 def in_words(graph: Graph, strips: Strips) -> str:
