@@ -3,15 +3,33 @@
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
 from tinyopt.quantize.post_training import PostTraining, quantize
 from tinyopt.quantize.report import TensorError, compare_tensors
+from tinyopt.quantize.weights import (
+    Binary,
+    Clustered,
+    Int4,
+    Int8,
+    Ternary,
+    UniformFormat,
+    WeightFormat,
+    weight_format,
+)
 
 __all__ = [
+    "Binary",
     "CalibrationMethod",
+    "Clustered",
+    "Int4",
+    "Int8",
     "MaxRange",
     "Percentile",
     "PostTraining",
     "Statistics",
     "TensorError",
+    "Ternary",
+    "UniformFormat",
+    "WeightFormat",
     "calibrate",
     "compare_tensors",
     "quantize",
+    "weight_format",
 ]

@@ -7,15 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyopt.graph import Array, DType, Quantization
+from tinyopt.quantize.rounding import round_half_away
+from tinyopt.quantize.weights import SMALLEST_SCALE, Int8, WeightFormat
 
-WEIGHT_LIMIT = 127
-"""Weights use -127 … 127, so that negating them never overflows."""
 _ACCUMULATOR_LIMIT = float(1 << 30)
 """Sums of products, and biases, stay below this; together they fit 32 bits."""
 NEGLIGIBLE = 1e-3
 """Of an output step: the least that the weights of a channel must be able to change."""
-_SMALLEST_SCALE = 2.0**-60
-"""Products of two scales stay far from the smallest float32."""
 
 
 def activation_quantization(low: float, high: float, *, least_scale: float = 0.0) -> Quantization:
@@ -26,9 +24,12 @@ def activation_quantization(low: float, high: float, *, least_scale: float = 0.0
     low, high = min(low, 0.0), max(high, 0.0)
     if high == low:
         return Quantization.per_tensor(max(1.0, least_scale), 0)
-    scale = float(np.float32(max((high - low) / 255.0, least_scale, _SMALLEST_SCALE)))
+    scale = float(np.float32(max((high - low) / 255.0, least_scale, SMALLEST_SCALE)))
     zero_point = round(-128 - low / scale)
     return Quantization.per_tensor(scale, min(max(zero_point, -128), 127))
+
+
+_INT8 = Int8()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,13 +48,14 @@ def layer_constants(
     axis: int,
     x: Quantization,
     *,
+    weight_format: WeightFormat = _INT8,
     per_channel: bool = True,
     output_scale: float = 0.0,
 ) -> LayerConstants:
     """The integer weights and bias of a layer whose output channels are the axis ``axis`` of its weights.
 
-    ``x``: the quantization of the layer's int8 input. A scale is raised where the bias or the sum of all products
-    would otherwise leave 32 bits. Channels whose weights cannot move the output by a thousandth of ``output_scale``
+    ``x``: the quantization of the layer's int8 input. ``weight_format``: the values that the weights may take. A
+    scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels whose weights cannot move the output by a thousandth of ``output_scale``
     get weights of zero, as trained networks have them that were regularised to death; channels without any weight
     take the largest scale of the others, so that their bias keeps its precision.
     """
@@ -61,25 +63,15 @@ def layer_constants(
     rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
     reach = input_scale * max(127 - x.zero_point, x.zero_point + 128)
     rows = np.where(np.abs(rows).sum(1, keepdims=True) * reach < output_scale * NEGLIGIBLE, 0.0, rows)
-    largest = np.abs(rows).max(1)
     offsets = np.zeros(len(rows)) if bias is None else np.abs(bias.astype(np.float64))
-    if not per_channel:
-        largest = np.full(len(rows), largest.max())
-    largest = np.where(largest > 0, largest, largest.max() or 1.0)
-    scales = np.maximum.reduce(
-        [
-            largest / WEIGHT_LIMIT,
-            offsets / (input_scale * _ACCUMULATOR_LIMIT),
-            np.abs(rows).sum(1) * 255.0 / _ACCUMULATOR_LIMIT,
-            np.full(len(rows), _SMALLEST_SCALE),
-        ]
-    )
+    least = np.maximum(offsets / input_scale, np.abs(rows).sum(1) * 255.0) / _ACCUMULATOR_LIMIT
     if per_channel:
+        integers, scales = weight_format.integers(rows, least)
         quantization = Quantization.per_channel(scales, axis)
     else:
-        quantization = Quantization.per_tensor(float(scales.max()))
+        integers, scales = weight_format.integers(rows.reshape(1, -1), least.max(keepdims=True))
+        quantization = Quantization.per_tensor(float(scales[0]))
     used = np.asarray(quantization.scales, np.float64)
-    integers = np.clip(round_half_away(rows / used.reshape(-1, 1)), -WEIGHT_LIMIT, WEIGHT_LIMIT).astype(np.int8)
     moved = np.moveaxis(weights, axis, 0).shape
     restored = np.ascontiguousarray(np.moveaxis(integers.reshape(moved), 0, axis))
     if bias is None:
@@ -96,9 +88,3 @@ def tensor_constant(values: Array) -> tuple[Array, Quantization]:
     """An int8 constant with a range of its own."""
     quantization = activation_quantization(float(values.min()), float(values.max()))
     return quantization.quantize(values, DType.INT8), quantization
-
-
-def round_half_away(values: Array) -> Array:
-    """To the nearest integer, halves away from zero."""
-    result: Array = np.sign(values) * np.floor(np.abs(values) + 0.5)
-    return result
