@@ -56,31 +56,25 @@ static patches_t describe_patches(const tinyopt_conv2d_s8 *op) {
   return p;
 }
 
-/* Write the last `count` rows of the window, between its left and right padding. */
-static void fill_rows(const patches_t *p, int32_t count) {
+/* Move the window down to output row y. Its left and right padding stays as it is. */
+static void move_window(patches_t *p, int32_t y) {
   const tinyopt_conv2d_s8 *op = p->op;
+  int32_t down = (y - p->y) * op->stride_height;
   int32_t whole = op->input_width * op->input_channels;
   int32_t left = op->pad_left * op->input_channels;
   int32_t inside = tinyopt_min(whole, p->row_size - left);
-  for (int32_t i = p->rows - count; i < p->rows && inside > 0; ++i) {
-    int32_t input_y = p->y * op->stride_height - op->pad_top + i;
-    int8_t *row = p->window + i * p->row_size + left;
-    if (input_y >= 0 && input_y < op->input_height) {
+  int8_t *row = p->window + left;
+  p->y = y;
+  for (int32_t i = 0; i < p->rows && inside > 0; ++i, row += p->row_size) {
+    int32_t input_y = y * op->stride_height - op->pad_top + i;
+    if (i + down < p->rows) {
+      memcpy(row, row + down * p->row_size, (size_t)inside);
+    } else if (input_y >= 0 && input_y < op->input_height) {
       memcpy(row, p->image + input_y * whole, (size_t)inside);
     } else {
       memset(row, op->input_zero_point, (size_t)inside);
     }
   }
-}
-
-/* Move the window down to output row y. */
-static void move_window(patches_t *p, int32_t y) {
-  int32_t down = (y - p->y) * p->op->stride_height;
-  p->y = y;
-  if (down < p->rows) {
-    memmove(p->window, p->window + down * p->row_size, (size_t)((p->rows - down) * p->row_size));
-  }
-  fill_rows(p, tinyopt_min(down, p->rows));
 }
 
 /* Widen the patch of one of `pixels` pixels, without reading beyond it. */
@@ -121,12 +115,12 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
     int32_t y = 0;
     int32_t x = 0;
     patches.image = input + batch * image_size;
-    patches.y = 0;
+    patches.y = -patches.rows;           /* nothing in the window is to be kept */
     const int8_t *patch = patches.image; /* of the pixel at y, x */
     if (!op->contiguous) {
       patch = patches.window;
       memset(patches.window, op->input_zero_point, (size_t)(patches.rows * patches.row_size));
-      fill_rows(&patches, patches.rows);
+      move_window(&patches, 0);
     }
     for (int32_t left = op->output_height * op->output_width; left > 0;) {
       const int8_t *from[4];
@@ -135,9 +129,8 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
         move_window(&patches, y);
         patch = patches.window + x * step;
       }
-      for (int32_t pixel = 0; pixel < count; ++pixel) {
+      for (int32_t pixel = 0; pixel < count; ++pixel, patch += step) {
         from[pixel] = patch;
-        patch += step;
         if (++x == op->output_width) {
           x = 0;
           ++y;
