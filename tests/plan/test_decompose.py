@@ -19,14 +19,8 @@ PLENTY = 1 << 30
 
 
 def prefer_parts(graph: Graph, operator: Operator) -> float:
-    """A price that makes every decomposition pay."""
-    a = operator.attributes
-    whole = (
-        isinstance(a, (ops.TransposeConv2d, ops.FullyConnected))
-        or getattr(a, "groups", 1) > 1
-        or getattr(a, "multiplier", 1) > 1
-    )
-    return 1e9 if whole else 1.0
+    """A price that makes every decomposition of a layer with the weights ``w`` pay."""
+    return 1e9 if "w" in operator.inputs else 1.0
 
 
 def layer(
@@ -62,8 +56,10 @@ def layers(draw: st.DrawFn) -> Graph:
     height, width = (draw(sizes) + (k - 1) * d for k, d in zip(kernel, dilation))
     padding = ops.Padding(*draw(paddings))
     seed, bias, activation = draw(st.integers(0, 999)), draw(st.booleans()), draw(st.sampled_from([ops.NONE, ops.RELU]))
-    kind = draw(st.sampled_from(["grouped", "depthwise", "transposed", "rows"]))
+    kind = draw(st.sampled_from(["grouped", "depthwise", "transposed", "rows", "image"]))
     depth, outs, groups = draw(channels), draw(channels), draw(st.integers(2, 4))
+    if kind == "image":
+        return layer(ops.Conv2d(activation=activation), (1, *kernel, depth), (outs, *kernel, depth), seed, bias=bias)
     if kind == "rows":
         shape = (1, draw(st.integers(1, 9)), depth)
         return layer(ops.FullyConnected(activation), shape, (outs, depth), seed, bias=bias)
@@ -112,11 +108,12 @@ def test_every_tap_of_a_transposed_convolution_belongs_to_one_phase(
 TRANSPOSED = layer(ops.TransposeConv2d((2, 2)), (1, 6, 6, 8), (8, 3, 3, 8), 1)
 GROUPED = layer(ops.Conv2d(groups=2), (1, 8, 8, 16), (16, 3, 3, 8), 2)
 ROWS = layer(ops.FullyConnected(), (1, 12, 64), (61, 64), 4)
+IMAGE = layer(ops.Conv2d(), (1, 1, 1, 256), (64, 1, 1, 256), 5)
 DOUBLED = layer(ops.DepthwiseConv2d(multiplier=2), (1, 8, 8, 8), (1, 3, 3, 16), 3)
 
 
 @pytest.mark.parametrize(
-    "graph", [TRANSPOSED, GROUPED, DOUBLED, ROWS], ids=["transposed", "grouped", "doubled", "rows"]
+    "graph", [TRANSPOSED, GROUPED, DOUBLED, ROWS, IMAGE], ids=["transposed", "grouped", "doubled", "rows", "image"]
 )
 @pytest.mark.parametrize("board", ["mps2_an386", "mps3_an547", "mps2_m0", "rv32_virt"])
 def test_the_planner_takes_the_parts_where_they_are_faster(graph: Graph, board: str) -> None:
@@ -152,7 +149,7 @@ def test_parts_that_do_not_fit_the_memory_are_not_taken() -> None:
 
 @pytest.mark.parametrize("features", [{"dsp"}, set()], ids=["dsp", "portable"])
 @pytest.mark.parametrize(
-    "graph", [TRANSPOSED, GROUPED, DOUBLED, ROWS], ids=["transposed", "grouped", "doubled", "rows"]
+    "graph", [TRANSPOSED, GROUPED, DOUBLED, ROWS, IMAGE], ids=["transposed", "grouped", "doubled", "rows", "image"]
 )
 def test_the_generated_code_of_the_parts_is_exact(graph: Graph, features: set[str]) -> None:
     board = load_board("host").model_copy(update={"features": frozenset(features)})

@@ -4,7 +4,8 @@
 - A transposed convolution of stride s is s·s convolutions of stride 1, each of which computes the outputs of one phase
   (rows and columns with the same remainder by s), and one copy that interleaves them. No product with the zeros between
   input pixels is ever computed.
-- A fully connected layer on several rows is a 1x1 convolution, if both round their multipliers alike.
+- A fully connected layer on several rows is a 1x1 convolution, and a convolution whose only patch is the image is a
+  fully connected layer, where both round their multipliers alike.
 - A depthwise convolution of one channel is a convolution; with several outputs a channel, the input is repeated.
 
 The sums are the same sums in another order, and int32 sums do not depend on the order, so every output bit is the same.
@@ -22,6 +23,8 @@ from tinyopt.execute.integer.convolution import fully_connected_multipliers, out
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
 from tinyopt.graph.costs import peak_activation_bytes
 
+_LEAST_GAIN = 0.005
+"""Part of the model's cycles that a layer in parts must save: other kernels are more code."""
 _BLOCK = 4
 """Rows from which the kernels of convolutions work on several at a time."""
 
@@ -30,17 +33,23 @@ Price = Callable[[Graph, Operator], float]
 
 
 def decompose(graph: Graph, price: Price, room: int, keep: Collection[str] = ()) -> Graph:
-    """Replace layers by others wherever the predicted cycles fall.
+    """Replace layers by others wherever the predicted cycles of the model fall noticeably.
 
     ``room``: bytes for activations; a layer stays as it is where its parts would need more (unless the graph does
     anyway). ``keep``: operators that are left alone.
     """
+    least: float | None = None
     for operator in graph.operators:
         rule = _RULES.get(type(operator.attributes))
         if rule is None or operator.name in keep or not _is_int8(graph, operator):
             continue
         parts = rule(graph, operator)
-        if parts is None or _sum(parts, price) >= price(graph, operator):
+        if parts is None:
+            continue
+        gain = price(graph, operator) - _sum(parts, price)
+        if gain > 0 and least is None:
+            least = _LEAST_GAIN * _sum(graph, price)
+        if not (gain == math.inf or gain > (least or 0.0)):
             continue
         changed = _spliced(graph, operator, parts)
         if changed is not None and peak_activation_bytes(changed) <= max(room, peak_activation_bytes(graph)):
@@ -48,9 +57,9 @@ def decompose(graph: Graph, price: Price, room: int, keep: Collection[str] = ())
     return graph
 
 
-def _sum(parts: Graph, price: Price) -> float:
+def _sum(graph: Graph, price: Price) -> float:
     """Reshapes cost nothing."""
-    return sum(price(parts, part) for part in parts.operators if not isinstance(part.attributes, ops.Reshape))
+    return sum(price(graph, part) for part in graph.operators if not isinstance(part.attributes, ops.Reshape))
 
 
 def _is_int8(graph: Graph, operator: Operator) -> bool:
@@ -128,12 +137,33 @@ class _Parts:
         return self.builder.constant(self.named(f"{part}/{kind}"), np.ascontiguousarray(data), quantization)
 
 
-def _grouped(graph: Graph, operator: Operator) -> Graph | None:
-    """Split, a convolution per group, concatenate."""
+def _convolution(graph: Graph, operator: Operator) -> Graph | None:
     a = operator.attributes
     assert isinstance(a, ops.Conv2d)
-    if a.groups == 1:
+    return _whole_image(graph, operator, a) if a.groups == 1 else _grouped(graph, operator, a)
+
+
+def _whole_image(graph: Graph, operator: Operator, a: ops.Conv2d) -> Graph | None:
+    """One patch that is the image: a fully connected layer."""
+    parts = _Parts(graph, operator)
+    if parts.x.shape[1:] != parts.w.shape[1:] or parts.x.shape[0] != 1 or a.padding.any or not _scales_agree(parts):
         return None
+    taps = parts.x.size
+    row = parts.move(ops.Reshape((1, taps)), [parts.x.name], "row", parts.x)
+    weights = parts.w.value.reshape(-1, taps)
+    sums = parts.layer(ops.FullyConnected(a.activation), row, weights, slice(None), "connected")
+    return parts.finish(ops.Reshape(parts.y.shape), [sums])
+
+
+def _scales_agree(parts: _Parts) -> bool:
+    """Whether a convolution and a fully connected layer round their multipliers alike."""
+    tensors = parts.x, parts.w, parts.y
+    pairs = zip(fully_connected_multipliers(*tensors), output_multipliers(*tensors))
+    return all(np.array_equal(one, two) for one, two in pairs)
+
+
+def _grouped(graph: Graph, operator: Operator, a: ops.Conv2d) -> Graph:
+    """Split, a convolution per group, concatenate."""
     parts = _Parts(graph, operator)
     per_group, depth = parts.w.shape[0] // a.groups, parts.w.shape[3]
     results = []
@@ -238,8 +268,7 @@ def _rows(graph: Graph, operator: Operator) -> Graph | None:
     parts = _Parts(graph, operator)
     outputs, inputs = parts.w.shape
     rows = parts.x.size // inputs
-    same = zip(fully_connected_multipliers(parts.x, parts.w, parts.y), output_multipliers(parts.x, parts.w, parts.y))
-    if rows < _BLOCK or not all(np.array_equal(one, two) for one, two in same):
+    if rows < _BLOCK or not _scales_agree(parts):
         return None
     pixels = parts.move(ops.Reshape((1, 1, rows, inputs)), [parts.x.name], "pixels", parts.x)
     attributes = ops.Conv2d(activation=a.activation)
@@ -248,7 +277,7 @@ def _rows(graph: Graph, operator: Operator) -> Graph | None:
 
 
 _RULES: dict[type[ops.Attributes], Callable[[Graph, Operator], Graph | None]] = {
-    ops.Conv2d: _grouped,
+    ops.Conv2d: _convolution,
     ops.DepthwiseConv2d: _depthwise,
     ops.TransposeConv2d: _transposed,
     ops.FullyConnected: _rows,
