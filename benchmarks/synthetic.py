@@ -156,6 +156,7 @@ Random weights and inputs; estimated cycles per multiply-accumulate (padding cou
 no products. In brackets: against the regular shape of the same family that is nearest in work, bold above {slow}. All
 outputs equal the reference executor's. Layers with few products an output pay for the end of each output
 (requantization) with fewer products, and small ones for their set-up: their ratios are above 1 for that reason.
+Layers on int16 have portable kernels only, and are held against int8.
 """
 
 
