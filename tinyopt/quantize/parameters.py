@@ -54,10 +54,11 @@ def layer_constants(
 ) -> LayerConstants:
     """The integer weights and bias of a layer whose output channels are the axis ``axis`` of its weights.
 
-    ``x``: the quantization of the layer's int8 input. ``weight_format``: the values that the weights may take. A
-    scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels whose weights cannot move the output by a thousandth of ``output_scale``
-    get weights of zero, as trained networks have them that were regularised to death; channels without any weight
-    take the largest scale of the others, so that their bias keeps its precision.
+    ``x``: the quantization of the layer's int8 input. ``weight_format``: the values that the weights may take.
+    A scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels whose weights
+    cannot move the output by a thousandth of ``output_scale`` get weights of zero, as trained networks have them that
+    were regularised to death; channels without any weight take the largest scale of the others, so that their bias
+    keeps its precision.
     """
     input_scale = x.scale
     rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
