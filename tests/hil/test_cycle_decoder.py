@@ -24,7 +24,10 @@ int main(int argc, char **argv) {
     uint8_t bytes[4] = {(uint8_t)a, (uint8_t)(a >> 8), (uint8_t)b, (uint8_t)(b >> 8)};
     instruction i;
     if (strcmp(argv[1], "riscv") == 0) decode_riscv(bytes, &i); else decode_thumb2(bytes, &i);
-    printf("%d %s %d\n", i.size, class_names[i.class], i.registers);
+    unsigned long read = i.sources;
+    if (i.base >= 0 && i.base < 15) read |= 1ul << i.base;
+    if (i.index >= 0) read |= 1ul << i.index;
+    printf("%d %s %d %lu\n", i.size, class_names[i.class], i.registers, read);
   }
   return 0;
 }
@@ -109,10 +112,12 @@ def disassemble(prefix: str, library: str) -> list[tuple[int, int, int, str, str
     return [(*key, *value) for key, value in found.items()]
 
 
-def decode(program: Path, kind: str, items: list[tuple[int, int, int, str, str]]) -> list[tuple[int, str, int]]:
+def decode(program: Path, kind: str, items: list[tuple[int, int, int, str, str]]) -> list[tuple[int, str, int, int]]:
+    """(size, class, registers of a multiple access, set of registers read) of each."""
     text = "".join(f"{first:x} {second:x}\n" for first, second, *_ in items)
     lines = subprocess.run([program, kind], input=text, capture_output=True, text=True, check=True).stdout.splitlines()
-    return [(int(size), name, int(registers)) for size, name, registers in (line.split() for line in lines)]
+    fields = [line.split() for line in lines]
+    return [(int(size), name, int(registers), int(read)) for size, name, registers, read in fields]
 
 
 @pytest.mark.skipif(not shutil.which("arm-none-eabi-objdump"), reason="needs arm-none-eabi-objdump")
@@ -126,7 +131,7 @@ def test_thumb_decoding_agrees_with_objdump(tmp_path_factory: pytest.TempPathFac
     assert len(items) > 3000
     wrong: Counter[str] = Counter()
     checked = 0
-    for item, (size, name, registers) in zip(items, decode(program, "thumb", items)):
+    for item, (size, name, registers, _) in zip(items, decode(program, "thumb", items)):
         first, second, wanted_size, mnemonic, operands = item
         if size != wanted_size:
             wrong[f"size of {mnemonic} {operands}"] += 1
@@ -146,6 +151,52 @@ def test_thumb_decoding_agrees_with_objdump(tmp_path_factory: pytest.TempPathFac
             wrong[f"{mnemonic} {operands} ({first:04x} {second:04x}): {name}, not {wanted}"] += 1
     assert not wrong, wrong.most_common(20)
     assert checked > 0.8 * len(items)
+
+
+REGISTERS = ("r0", "r1", "r2", "r3", "r4", "r5", "r6", "r7", "r8", "r9", "sl", "fp", "ip", "sp", "lr", "pc")
+CONDITIONS = "eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le"
+ONLY_READ = r"(cmp|cmn|tst|teq|str[bh]?)"
+ALSO_READ = r"(movt|bfi|[su]mlal|umaal)"  # they read what they write
+FIRST_OF_TWO = r"(add|adc|sub|sbc|and|orr|eor|bic|mul|lsl|lsr|asr|ror)s?"  # so do these where they have two operands
+LATER = r"(mov[sw]?|mvns?|negs?|rsbs?|[su]xt[bh]|rev|clz|rbit|ubfx|sbfx|mla|mls|[su]mull|[su]div|ldrs?[bh]?|orns?)"
+
+
+def registers_read(mnemonic: str, operands: str) -> int | None:
+    """The set that the assembler's text says an instruction reads, the program counter left out; None: not checked."""
+    base = mnemonic.split(".")[0]
+    for suffix in ("", *CONDITIONS.split("|")):
+        stem = base.removesuffix(suffix)
+        known = [pattern for pattern in (ONLY_READ, ALSO_READ, FIRST_OF_TWO, LATER) if re.fullmatch(pattern, stem)]
+        if known:
+            break
+    else:
+        return None
+    parts = [part.strip() for part in re.split(r"[@;<]", operands)[0].split(",")]
+    parts = [part for part in parts if not re.match(r"(lsl|lsr|asr|ror|rrx)\b", part)]
+    written = 0 if known[0] == ONLY_READ else 2 if re.fullmatch("[su]mull", stem) else 1
+    if known[0] == ALSO_READ or (known[0] == FIRST_OF_TWO and len(parts) == 2):
+        written = 0
+    names = re.findall(r"\b(" + "|".join(REGISTERS[:15]) + r")\b", ",".join(parts[written:]))
+    return sum(1 << REGISTERS.index(name) for name in set(names))
+
+
+@pytest.mark.skipif(not shutil.which("arm-none-eabi-objdump"), reason="needs arm-none-eabi-objdump")
+@pytest.mark.parametrize("variant", ["thumb/v6-m/nofp", "thumb/v7e-m+fp/hard"])
+def test_registers_that_are_read_agree_with_objdump(tmp_path_factory: pytest.TempPathFactory, variant: str) -> None:
+    program = driver(tmp_path_factory.getbasetemp())
+    folder = Path("/usr/lib/arm-none-eabi/newlib") / variant
+    items = disassemble("arm-none-eabi-", str(folder / "libc_nano.a"))
+    wrong: Counter[str] = Counter()
+    checked = 0
+    for item, (_, _, _, read) in zip(items, decode(program, "thumb", items)):
+        first, second, _, mnemonic, operands = item
+        wanted = registers_read(mnemonic, operands)
+        if wanted is not None and "pc" not in operands:
+            checked += 1
+            if read != wanted:
+                wrong[f"{mnemonic} {operands} ({first:04x} {second:04x}): {read:x}, not {wanted:x}"] += 1
+    assert not wrong, (len(wrong), checked, wrong.most_common(20))
+    assert checked > 1500
 
 
 def expand(text: str) -> list[str]:
@@ -183,7 +234,7 @@ def test_riscv_decoding_agrees_with_objdump(tmp_path_factory: pytest.TempPathFac
     items = [item for item in items if item[3] != "unimp" and not item[3].startswith(("amo", "lr.", "sc."))]
     assert len(items) > 3000
     wrong: Counter[str] = Counter()
-    for item, (size, name, _) in zip(items, decode(program, "riscv", items)):
+    for item, (size, name, _, _) in zip(items, decode(program, "riscv", items)):
         _, _, wanted_size, mnemonic, operands = item
         wanted = next((kind for pattern, kind in RISCV_CLASSES if re.fullmatch(pattern, mnemonic)), "alu")
         if (size, name) != (wanted_size, wanted):
