@@ -35,6 +35,12 @@ class Lowered:
     """Activation → bytes from the start of that memory."""
 
 
+Fit = tuple[tuple[Kernel, ...], tuple[Kernel, ...], Mapping[Kernel, float]]
+"""Kernels that can compute an operator, those of them that are the backend's, and the cycles of each."""
+Memo = dict[tuple[object, ...], Fit]
+"""Operators of graphs that have the same constants → their kernels."""
+
+
 def lower(
     graph: Graph,
     board: Board,
@@ -42,11 +48,15 @@ def lower(
     pins: Mapping[str, str],
     costs: Costs | None = None,
     backend: Backend | None = None,
+    *,
+    whole: bool = False,
+    memo: Memo | None = None,
 ) -> Lowered:
     """Choose a kernel for every operator.
 
     ``costs``: what was measured on the board; without, the formulas for its core. ``backend``: kernels beside those of
-    the catalogue.
+    the catalogue. ``whole``: leave operators in one piece even where parts are faster. ``memo``: what earlier calls for
+    the same board, costs and backend found; filled by the way.
 
     Raises:
         UnsupportedOperatorsError: when operators have no kernel on this board; all are listed.
@@ -58,8 +68,8 @@ def lower(
             f"kernels are pinned for operators that the model does not have: {', '.join(sorted(unknown))}"
         )
     aim = Objective.parse(objective)
-    chooser = _Chooser(board, aim, pins, costs or core_costs(board), backend)
-    if not aim.ram and not aim.flash:  # parts take more of both
+    chooser = _Chooser(board, aim, pins, costs or core_costs(board), backend, {} if memo is None else memo)
+    if not whole and not aim.ram and not aim.flash:  # parts take more of both
         graph = decompose(graph, chooser.price, board.ram.size - board.stack_bytes, pins)
     places = find_places(graph, pins)
     calls = chooser.calls(graph, places.views)
@@ -72,11 +82,23 @@ def lower(
     return Lowered(complete, calls, storage, places.starts)
 
 
+def _signature(tensor: Tensor) -> tuple[object, ...]:
+    """What a kernel may depend on; constants are told apart by name, activations are not."""
+    return tensor.name if tensor.is_constant else "", tensor.shape, tensor.dtype, tensor.quantization
+
+
 class _Chooser:
     def __init__(
-        self, board: Board, objective: Objective, pins: Mapping[str, str], costs: Costs, backend: Backend | None
+        self,
+        board: Board,
+        objective: Objective,
+        pins: Mapping[str, str],
+        costs: Costs,
+        backend: Backend | None,
+        memo: Memo,
     ) -> None:
         self.board, self.objective, self.pins, self.costs, self.backend = board, objective, pins, costs, backend
+        self.memo = memo
 
     def calls(self, graph: Graph, views: frozenset[str]) -> tuple[Call, ...]:
         """The calls of all operators but ``views``."""
@@ -105,9 +127,7 @@ class _Chooser:
 
     def _options(self, graph: Graph, operator: Operator) -> list[Option] | Unsupported:
         """The kernels that may compute an operator, the fastest first; the pinned one alone where it is pinned."""
-        fit = candidates(graph, operator, self.board.features)
-        beside = self.backend.accepting(graph, operator) if self.backend is not None else ()
-        fit += beside
+        fit, beside, cycles = self._known(graph, operator)
         pinned = self.pins.get(operator.name)
         if pinned is not None:
             chosen = tuple(kernel for kernel in fit if kernel.name == pinned)
@@ -122,8 +142,19 @@ class _Chooser:
             fit = beside
         if not fit:
             return Unsupported(operator.kind, operator.name, self._reason(graph, operator))
-        options = [Option(graph, operator, kernel, self.costs.cycles(graph, operator, kernel)) for kernel in fit]
+        options = [Option(graph, operator, kernel, cycles[kernel]) for kernel in fit]
         return sorted(options, key=lambda option: option.cycles)
+
+    def _known(self, graph: Graph, operator: Operator) -> Fit:
+        """The kernels that can compute an operator, those of the backend among them, and the cycles of each."""
+        key = (operator.attributes, *(_signature(tensor) for tensor in (*graph.ins(operator), *graph.outs(operator))))
+        known = self.memo.get(key)
+        if known is None:
+            own = candidates(graph, operator, self.board.features)
+            beside = self.backend.accepting(graph, operator) if self.backend is not None else ()
+            cycles = {kernel: self.costs.cycles(graph, operator, kernel) for kernel in (*own, *beside)}
+            known = self.memo[key] = ((*own, *beside), beside, cycles)
+        return known
 
     def _reason(self, graph: Graph, operator: Operator) -> str:
         able = [kernel for kernel in all_kernels() if kernel.accepts(graph, operator)]

@@ -16,7 +16,7 @@ from tinyopt.names import short_name
 from tinyopt.plan.costs import FORMULAS, Costs, core_costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
-from tinyopt.plan.lowering import Lowered, constants_of, kernels_of, lower
+from tinyopt.plan.lowering import Lowered, Memo, constants_of, kernels_of, lower
 from tinyopt.plan.memory import Arranged, in_words, score_of_fit, score_of_objective, smallest
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.ordering import ordered
@@ -173,9 +173,15 @@ def make_plan(
         TinyoptError: when a pin does not fit or the objective is unknown.
     """
     costs, goal, pins = costs or core_costs(board), Objective.parse(objective), pins or {}
+    fast = Objective(latency=1.0)
+
+    memo: Memo = {}
 
     def lower_for(item: Striped, goal: Objective) -> Lowered:
-        return lower(item.graph, board, goal, _pins_of_strips(graph, item, pins), costs, backend)
+        whole = bool(item.sources) or goal is fast
+        return lower(
+            item.graph, board, goal, _pins_of_strips(graph, item, pins), costs, backend, whole=whole, memo=memo
+        )
 
     def arranged(item: Striped, words: tuple[str, ...] = (), goal: Objective = goal) -> Arranged:
         lowered = lower_for(item, goal)
@@ -191,7 +197,6 @@ def make_plan(
         chosen = arranged(striped(graph, strips), (in_words(graph, strips),))
     elif goal.only == "ram":
         # Which kernels need little at the peak is known when it is known where the peak is: fast ones first.
-        fast = Objective(latency=1.0)
         score = score_of_objective(goal, whole)
         best = smallest(arranged(whole.striped, goal=fast), lambda item: lower_for(item, fast), score)
         frugal = arranged(best.striped, best.words)
