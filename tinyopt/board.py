@@ -122,7 +122,7 @@ class Board(_Model):
     features: frozenset[Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]] = frozenset()
     """Instruction-set features that kernels may require: ``thumb2``, ``dsp``, ``fpu``, ``mve``, ``mve_fp`` …"""
     clock_hz: int = Field(gt=0)
-    memories: tuple[Memory, ...] = Field(min_length=1)
+    memories: tuple[Memory, ...] = Field(min_length=1, max_length=32)
     toolchain: Toolchain = Toolchain()
     port: Name
     """Folder of ``firmware/port/`` with the console and the counter."""

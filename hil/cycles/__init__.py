@@ -123,7 +123,7 @@ def build_plugin(program: str) -> Path:
 def plugin_option(program: str, core: str, output: Path, memories: Sequence[Memory] = ()) -> str:
     """The value of QEMU's ``-plugin`` option that writes one line per inference to ``output``.
 
-    ``memories``: those whose accesses are counted, at most 8, with the timing they have.
+    ``memories``: those whose accesses are counted, at most 32, with the timing they have.
 
     Raises:
         ToolError: when the core has no model, or the plugin cannot be built.

@@ -13,7 +13,7 @@
  *   {"total":C,"layers":[C,...]}
  *   C: [instructions,cycles,of these waiting for memories,[bytes read per memory...],[bytes written per memory...]]
  *
- * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE:… (see memory.h; up to 8; counts the bytes that loads
+ * Arguments: core=NAME (see cost.c), out=FILE, memory=START:SIZE:… (see memory.h; up to 32; counts the bytes that loads
  * and stores move from and to each, and the cycles that its wait states take; fetches of instructions are not data).
  */
 #include <stdio.h>
@@ -28,7 +28,7 @@ QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 QEMU_PLUGIN_EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const qemu_info_t *info, int argc, char **argv);
 
 enum { MARK_RUN_BEGIN = 0x40, MARK_RUN_END, MARK_LAYER_BEGIN, MARK_LAYER_END };
-enum { MAX_LAYERS = 4096, MAX_MEMORIES = 8 };
+enum { MAX_LAYERS = 4096, MAX_MEMORIES = 32 };
 
 /* What a block takes. */
 typedef struct {
