@@ -11,7 +11,7 @@ from tinyopt.build.host import HostModel
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, Tensor, ops
 from tinyopt.plan import make_plan
-from tinyopt.plan.overlap import convolution_lag
+from tinyopt.plan.overlap import convolution_lag, window_lag
 
 BOARDS = [load_board("host").model_copy(update={"features": frozenset(features)}) for features in ({"dsp"}, ())]
 ACTIVATION = Quantization.per_tensor(0.05, -3)
@@ -58,6 +58,32 @@ def test_the_lag_is_the_smallest_that_is_safe(
     assert is_safe(lag)
     # The model looks at the corner of the window, which may lie in the padding: it may be careful, never careless.
     assert lag == 0 or not is_safe(lag - 1) or pad > 0
+
+
+@given(
+    size=st.tuples(st.integers(1, 9), st.integers(1, 9)),
+    kernel=st.integers(1, 4),
+    stride=st.integers(1, 3),
+    pad=st.integers(0, 2),
+    channels=st.tuples(st.integers(1, 6), st.integers(1, 6)),
+    ahead=st.integers(0, 2),
+)
+def test_rows_in_the_window_may_be_overwritten_others_not(
+    size: tuple[int, int], kernel: int, stride: int, pad: int, channels: tuple[int, int], ahead: int
+) -> None:
+    if min(size) + 2 * pad < kernel:
+        return
+    a = ops.Conv2d(stride=(stride, stride), padding=ops.Padding(pad, pad, pad, pad))
+    height, width = ((n + 2 * pad - kernel) // stride + 1 for n in size)
+    x = Tensor("x", (1, *size, channels[0]), DType.INT8)
+    y = Tensor("y", (1, height, width, channels[1]), DType.INT8)
+    rows = kernel + ahead
+    lag = window_lag(x, y, a, rows, 4)
+    at = 0
+    while at < height * width:  # blocks in order: the rows of the window are read, then outputs are written
+        unread = max(0, at // width * stride - pad + rows) * size[1] * channels[0]
+        at += 4 if height * width - at >= 4 else 1
+        assert unread >= size[0] * size[1] * channels[0] or at * channels[1] - lag <= unread
 
 
 def network(seed: int) -> Graph:
