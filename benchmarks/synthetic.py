@@ -14,11 +14,12 @@ from tinyopt.board import Board, load_board
 from tinyopt.build import build
 from tinyopt.data import load_samples
 from tinyopt.generate import generate
-from tinyopt.graph import Graph, operator_macs
+from tinyopt.graph import Graph, Operator, operator_macs
 from tinyopt.pipeline import reference_outputs
 from tinyopt.plan import Plan, make_plan
 from tinyopt.plan.catalogue import candidates
 from tinyopt.plan.costs import core_costs
+from tinyopt.plan.decompose import decompose
 from tinyopt.report import compare
 
 BOARDS = ("mps2_an386", "mps3_an547", "mps2_m0", "rv32_virt")
@@ -72,8 +73,13 @@ def _measure_together(layers: Sequence[Layer], board: Board) -> list[LayerCost]:
 
 def _plan(graph: Graph, board: Board) -> Plan:
     """Every layer gets the kernels it would get if it were alone: the planner avoids what a whole model uses little."""
-    first = make_plan(graph, board)
     costs = core_costs(board)
+
+    def price(where: Graph, operator: Operator) -> float:
+        kernels = candidates(where, operator, board.features)
+        return min((costs.cycles(where, operator, kernel) for kernel in kernels), default=math.inf)
+
+    first = make_plan(decompose(graph, price, board.ram.size, least_gain=0.0), board)
     pins = {}
     for call in first.calls:
         fit = candidates(first.graph, call.operator, board.features)

@@ -23,7 +23,7 @@ from tinyopt.execute.integer.convolution import fully_connected_multipliers, out
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
 from tinyopt.graph.costs import peak_activation_bytes
 
-_LEAST_GAIN = 0.005
+LEAST_GAIN = 0.005
 """Part of the model's cycles that a layer in parts must save: other kernels are more code."""
 _BLOCK = 4
 """Rows from which the kernels of convolutions work on several at a time."""
@@ -32,11 +32,13 @@ Price = Callable[[Graph, Operator], float]
 """Predicted cycles of an operator with its best kernel; infinite where it has none."""
 
 
-def decompose(graph: Graph, price: Price, room: int, keep: Collection[str] = ()) -> Graph:
+def decompose(
+    graph: Graph, price: Price, room: int, keep: Collection[str] = (), *, least_gain: float = LEAST_GAIN
+) -> Graph:
     """Replace layers by others wherever the predicted cycles of the model fall noticeably.
 
     ``room``: bytes for activations; a layer stays as it is where its parts would need more (unless the graph does
-    anyway). ``keep``: operators that are left alone.
+    anyway). ``keep``: operators that are left alone. ``least_gain``: part of the model's cycles that must be saved.
     """
     least: float | None = None
     for operator in graph.operators:
@@ -48,7 +50,7 @@ def decompose(graph: Graph, price: Price, room: int, keep: Collection[str] = ())
             continue
         gain = price(graph, operator) - _sum(parts, price)
         if gain > 0 and least is None:
-            least = _LEAST_GAIN * _sum(graph, price)
+            least = least_gain * _sum(graph, price)
         if not (gain == math.inf or gain > (least or 0.0)):
             continue
         changed = _spliced(graph, operator, parts)
