@@ -24,4 +24,10 @@ typedef struct {
 /* Portable C. */
 void tinyopt_reduce_sum_s8_ref(const tinyopt_reduce_sum_s8 *op, const int8_t *input, int8_t *output);
 
+/* Arm DSP extension: the last of the kept axes has at least four elements, one after the other in the input. */
+void tinyopt_reduce_sum_s8_dsp(const tinyopt_reduce_sum_s8 *op, const int8_t *input, int8_t *output);
+
+/* Helium (MVE): the last of the kept axes has its elements one after the other in the input. */
+void tinyopt_reduce_sum_s8_mve(const tinyopt_reduce_sum_s8 *op, const int8_t *input, int8_t *output);
+
 #endif

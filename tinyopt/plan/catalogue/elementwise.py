@@ -119,7 +119,8 @@ def _lower_add_s16(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     return _call(graph, operator, kernel, parameters)
 
 
-def _lower_product(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+def lower_product(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    """Products and quotients."""
     attributes, (a, b), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(attributes, ops.Binary)
     scale = multiply_parameters if attributes.op is BinaryKind.MUL else divide_parameters
@@ -240,11 +241,11 @@ def _pair(
 
 KERNELS = (
     *_pair("add_s8", (BinaryKind.ADD, BinaryKind.SUB), DType.INT8, lower_add, 45),
-    *_pair("mul_s8", (BinaryKind.MUL,), DType.INT8, _lower_product, 35),
-    *_pair("div_s8", (BinaryKind.DIV,), DType.INT8, _lower_product, 150, _DIVISION),
+    *_pair("mul_s8", (BinaryKind.MUL,), DType.INT8, lower_product, 35),
+    *_pair("div_s8", (BinaryKind.DIV,), DType.INT8, lower_product, 150, _DIVISION),
     *_pair("minmax_s8", _EXTREMES, DType.INT8, _lower_extreme, 15),
     *_pair("add_s16", (BinaryKind.ADD, BinaryKind.SUB), DType.INT16, _lower_add_s16, 70),
-    *_pair("mul_s16", (BinaryKind.MUL,), DType.INT16, _lower_product, 35),
+    *_pair("mul_s16", (BinaryKind.MUL,), DType.INT16, lower_product, 35),
     *_pair("minmax_s16", _EXTREMES, DType.INT16, _lower_extreme_s16, 15),
     *_pair("binary_f32", tuple(BinaryKind), DType.FLOAT32, _lower_float, 15),
     Kernel("prelu_s8_ref", "prelu_s8", "ref.c", _accepts_prelu(DType.INT8), _lower_prelu, _cost(35), needs=_HEADERS),

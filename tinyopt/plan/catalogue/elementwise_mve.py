@@ -1,4 +1,4 @@
-"""Addition, tables and pooling with Helium (MVE): the calls of the portable kernels, or of the DSP extension's."""
+"""Arithmetic, tables and pooling with Helium (MVE): the calls of the portable kernels, or of the DSP extension's."""
 
 from __future__ import annotations
 
@@ -43,6 +43,7 @@ def _pooling(lanes: int, per_tap: float, per_output: float) -> Cost:
 
 KERNELS = (
     _like("add_s8_dsp", _per_output(4.6), ("broadcast.h",)),
+    *elementwise_dsp.products("mve", 5.5),
     _like("lut_s8_ref", _per_output(0.4)),
     _like("max_pool2d_s8_ref", _pooling(16, 5, 0), ("window.h",)),
     replace(_like("average_pool2d_s8_ref", _pooling(4, 5, 16), ("window.h",)), accepts=pooling.accepts_average_s8),

@@ -105,7 +105,38 @@ def _lower_argmax(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost(graph: Graph, operator: Operator) -> float:
-    return 6.0 * graph.ins(operator)[0].size + 30.0 * graph.outs(operator)[0].size
+    return 9.0 * graph.ins(operator)[0].size + 30.0 * graph.outs(operator)[0].size
+
+
+def _accepts_run(least: int) -> Callable[[Graph, Operator], bool]:
+    """Sums whose outputs are neighbours as their inputs are, at least so many in a row."""
+    sums = _accepts(_SUMS, DType.INT8)
+
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        if not sums(graph, operator):
+            return False
+        a = operator.attributes
+        assert isinstance(a, ops.Reduce)
+        kept, _ = merged_axes(graph.ins(operator)[0].shape, a.axes)
+        return bool(kept) and kept[-1][1] == 1 and kept[-1][0] >= least
+
+    return accepts
+
+
+def _sums_of_four(suffix: str, least: int, feature: str, per_element: float) -> Kernel:
+    def cost(graph: Graph, operator: Operator) -> float:
+        return per_element * graph.ins(operator)[0].size + 30.0 * graph.outs(operator)[0].size
+
+    return Kernel(
+        f"reduce_sum_s8_{suffix}",
+        "reduce_sum_s8",
+        f"{suffix}.c",
+        _accepts_run(least),
+        _lower,
+        cost,
+        requires=frozenset({feature}),
+        needs=(*_HEADERS, f"{suffix}.h"),
+    )
 
 
 def _argmax(dtype: DType, suffix: str, index: DType) -> Kernel:
@@ -121,6 +152,8 @@ def _float(name: str, source: str, kinds: tuple[ReduceKind, ...]) -> Kernel:
 
 KERNELS = (
     Kernel("reduce_sum_s8_ref", "reduce_sum_s8", "ref.c", _accepts(_SUMS, DType.INT8), _lower, _cost, needs=_HEADERS),
+    _sums_of_four("dsp", 4, "dsp", 2.5),
+    _sums_of_four("mve", 1, "mve", 1.5),
     Kernel(
         "reduce_sum_s16_ref", "reduce_sum_s16", "ref.c", _accepts(_SUMS, DType.INT16), _lower, _cost, needs=_HEADERS
     ),
