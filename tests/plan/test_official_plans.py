@@ -37,7 +37,7 @@ def test_the_arena_of_an_official_model_on_the_m4_stays_within_its_goal(mlperf: 
     assert plan.arena_bytes <= ARENAS[name]
 
 
-SMALLEST = {"vww_96_int8": (27_648, 29_000), "pretrainedResnet_quant": (3_072, 21_000)}
+SMALLEST = {"vww_96_int8": (27_648, 29_000), "pretrainedResnet_quant": (3_072, 22_000)}
 
 
 @pytest.mark.data
@@ -47,8 +47,8 @@ def test_strips_of_rows_save_memory_and_cost_next_to_nothing(mlperf: Path, name:
     fast, small = make_plan(graph, board), make_plan(graph, board, objective="ram")
     at_least, at_most = SMALLEST[name]
     assert at_least <= small.arena_bytes <= at_most < 0.65 * fast.arena_bytes
-    assert small.arena_bytes <= 1.1 * small.lower_bound
-    assert small.cycles <= 1.02 * fast.cycles
+    assert small.arena_bytes <= 1.25 * small.lower_bound
+    assert small.cycles <= 1.03 * fast.cycles
     assert small.strips and not fast.strips
     assert "no product is computed twice" in small.table()
 
