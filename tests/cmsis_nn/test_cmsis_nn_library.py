@@ -1,6 +1,6 @@
 """CMSIS-NN is found in a folder, a pack or a PlatformIO library; its declarations are checked, its files chosen.
 
-These tests write a miniature of it; the real one is swept in ``test_exactness``.
+These tests write a miniature of it; the real one is swept in ``test_cmsis_nn_on_cores``.
 """
 
 from __future__ import annotations
