@@ -35,7 +35,10 @@ static inline int8_t tinyopt_softmax_s8_output(const tinyopt_softmax_s8 *op, int
   int32_t scaled = tinyopt_fixed_multiply(exponential, inverse);
   int shift = bits + 31 - op->output_bits;
   int32_t probability = shift > 31 ? 0 : tinyopt_rounding_shift_right(scaled, shift); /* beyond 31 it is below half */
-  int32_t value = tinyopt_requantize_called(probability, op->multiplier, op->shift);
+  int32_t value = probability;
+  if (op->output_bits != 8) {
+    value = tinyopt_requantize_called(probability, op->multiplier, op->shift);
+  }
   return (int8_t)tinyopt_clamp((int32_t)((uint32_t)value + (uint32_t)op->output_zero_point), INT8_MIN, INT8_MAX);
 }
 
