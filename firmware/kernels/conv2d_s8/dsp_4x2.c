@@ -129,12 +129,21 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
         move_window(&patches, y);
         patch = patches.window + x * step;
       }
-      for (int32_t pixel = 0; pixel < count; ++pixel, patch += step) {
-        from[pixel] = patch;
-        if (++x == op->output_width) {
-          x = 0;
-          ++y;
-          patch += next_row;
+      if (x + 4 < op->output_width) { /* the usual case, without asking for every pixel */
+        from[0] = patch;
+        from[1] = patch + step;
+        from[2] = patch + 2 * step;
+        from[3] = patch + 3 * step;
+        patch += 4 * step;
+        x += 4;
+      } else {
+        for (int32_t pixel = 0; pixel < count; ++pixel, patch += step) {
+          from[pixel] = patch;
+          if (++x == op->output_width) {
+            x = 0;
+            ++y;
+            patch += next_row;
+          }
         }
       }
       if (count == 4 && patches.end - from[3] >= (patches.words + 1) / 2 * 4) {
