@@ -7,11 +7,12 @@ bound is better than what was found before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tinyopt.graph import Graph
 from tinyopt.names import short_name
+from tinyopt.plan.catalogue import candidates as candidates_of
 from tinyopt.plan.layout import Layout, lay_out, lower_bounds
 from tinyopt.plan.lowering import Lowered
 from tinyopt.plan.objective import Objective
@@ -20,6 +21,9 @@ from tinyopt.plan.striping import Striped, Strips, reaches, region_source, strip
 HEIGHTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32)
 """Rows in a strip that are tried."""
 _LOWERED_AT_MOST = 32
+_PEAKS = 8
+_DEAREST = 1.5
+"""Cycles of a kernel with less scratch memory, as a multiple of those of the fast one, that its memory may cost."""
 _ROUNDS = 3
 """Runs of operators that may be in strips."""
 
@@ -49,6 +53,7 @@ def predicted_cycles(lowered: Lowered) -> float:
 
 
 Lower = Callable[[Striped], Lowered]
+LowerPinned = Callable[[Striped, Mapping[str, str]], Lowered]
 Score = Callable[[float, float], float]
 """From arena bytes (or a bound of them) and cycles to what is to be made small; grows with both."""
 
@@ -76,6 +81,33 @@ def score_of_objective(objective: Objective, start: Arranged) -> Score:
         return lambda arena, cycles: float(arena * cycles**0.05)
     ram, speed = objective.ram, objective.latency + objective.energy
     return lambda arena, cycles: ram * arena / start.arena_bytes + speed * cycles / start.cycles
+
+
+def frugal(start: Arranged, lower_pinned: LowerPinned, features: frozenset[str], score: Score) -> Arranged:
+    """The best arrangement found with kernels of little scratch memory for the operators at the peak."""
+    best, current, pins = start, start, dict[str, str]()
+    for _ in range(_PEAKS):
+        graph, calls, parts = current.lowered.graph, current.lowered.calls, start.striped.sources
+        needs = lower_bounds(current.lowered)[: len(calls)]
+        if not calls or not (peak := calls[needs.index(max(needs))]).scratch:
+            break
+        operator = peak.operator
+        dearest = _DEAREST * peak.kernel.cost(graph, operator)
+        fit = [k for k in candidates_of(graph, operator, features) if k.cost(graph, operator) <= dearest]
+        choices = [kernel.lower(graph, operator, kernel) for kernel in fit]
+        kernel = min(choices, key=lambda call: (call.scratch, call.kernel.cost(graph, operator)), default=peak).kernel
+        if kernel.name == peak.kernel.name or operator.name in pins:
+            break
+        source = parts.get(operator.name)
+        for other in graph.operators:
+            twin = source is not None and parts.get(other.name) == source and other.kind == operator.kind
+            if other is operator or (twin and kernel.accepts(graph, other)):
+                pins[other.name] = kernel.name
+        lowered = lower_pinned(start.striped, pins)
+        current = Arranged(start.striped, start.words, lowered, lay_out(lowered))
+        if score(current.arena_bytes, current.cycles) < score(best.arena_bytes, best.cycles):
+            best = current
+    return best
 
 
 def _improved(start: Arranged, lower: Lower, score: Score) -> Arranged | None:

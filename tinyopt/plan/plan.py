@@ -17,7 +17,7 @@ from tinyopt.plan.costs import FORMULAS, Costs, core_costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
 from tinyopt.plan.lowering import Lowered, Memo, constants_of, kernels_of, lower
-from tinyopt.plan.memory import Arranged, in_words, score_of_fit, score_of_objective, smallest
+from tinyopt.plan.memory import Arranged, frugal, in_words, score_of_fit, score_of_objective, smallest
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.ordering import ordered
 from tinyopt.plan.striping import Striped, Strips, striped
@@ -177,11 +177,10 @@ def make_plan(
 
     memo: Memo = {}
 
-    def lower_for(item: Striped, goal: Objective) -> Lowered:
+    def lower_for(item: Striped, goal: Objective, more_pins: Mapping[str, str] | None = None) -> Lowered:
         whole = bool(item.sources) or goal is fast
-        return lower(
-            item.graph, board, goal, _pins_of_strips(graph, item, pins), costs, backend, whole=whole, memo=memo
-        )
+        known = {**(more_pins or {}), **_pins_of_strips(graph, item, pins)}
+        return lower(item.graph, board, goal, known, costs, backend, whole=whole, memo=memo)
 
     def arranged(item: Striped, words: tuple[str, ...] = (), goal: Objective = goal) -> Arranged:
         lowered = lower_for(item, goal)
@@ -199,8 +198,9 @@ def make_plan(
         # Which kernels need little at the peak is known when it is known where the peak is: fast ones first.
         score = score_of_objective(goal, whole)
         best = smallest(arranged(whole.striped, goal=fast), lambda item: lower_for(item, fast), score)
-        frugal = arranged(best.striped, best.words)
-        chosen = min((whole, best, frugal), key=lambda item: score(item.arena_bytes, item.cycles))
+        best = frugal(best, lambda item, more: lower_for(item, fast, more), board.features, score)
+        choices = (whole, best, arranged(best.striped, best.words))
+        chosen = min(choices, key=lambda item: score(item.arena_bytes, item.cycles))
     elif goal.ram > 0:
         chosen = smallest(whole, lambda item: lower_for(item, goal), score_of_objective(goal, whole))
     given = sum(graph.tensors[name].nbytes for name in graph.given)
