@@ -68,9 +68,10 @@ void tinyopt_depthwise_conv2d_s8_lines_3x3(const tinyopt_depthwise_conv2d_s8 *op
  * right. In place: the output may begin where the input begins when it is no larger in either direction. scratch:
  * 48 * ((n + 3) / 4 * 2 * stride + 1) bytes, n: outputs of a line.
  *
- * relu: clamp_low is at least the output's zero point. Sums are scaled by 2^k; shifts hold k, 2 to 8, and bias is scaled.
- * With high = (scaled sum * multiplier) >> 32, the output is ((high + 2^10 + 2^(k - 2)) >> 11) + output_zero_point,
- * clamped: tinyopt/plan/single_rounding.py proves that no sum within reach differs from the definition. */
+ * relu: clamp_low is at least the output's zero point. Sums are scaled by 2^k; shifts hold k, 2 to 8, and bias is
+ * scaled. With high = (scaled sum * multiplier) >> 32, the output is ((high + 2^10 + 2^(k - 2)) >> 11) +
+ * output_zero_point, clamped: tinyopt/plan/single_rounding.py proves that no sum within reach differs from the
+ * definition. */
 void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                          void *scratch);
 void tinyopt_depthwise_conv2d_s8_dsp_3x3_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
