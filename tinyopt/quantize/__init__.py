@@ -1,7 +1,11 @@
 """From floating point to integers: calibration, quantization parameters, and the quantized graph."""
 
+from tinyopt.quantize.adaround import AdaRound
+from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
+from tinyopt.quantize.equalise import ActivationAware, Equalise
 from tinyopt.quantize.post_training import PostTraining, quantize
+from tinyopt.quantize.ranges import Entropy, MeanSquaredError
 from tinyopt.quantize.report import TensorError, compare_tensors
 from tinyopt.quantize.weights import (
     Binary,
@@ -15,12 +19,18 @@ from tinyopt.quantize.weights import (
 )
 
 __all__ = [
+    "ActivationAware",
+    "AdaRound",
+    "BiasCorrection",
     "Binary",
     "CalibrationMethod",
     "Clustered",
+    "Entropy",
+    "Equalise",
     "Int4",
     "Int8",
     "MaxRange",
+    "MeanSquaredError",
     "Percentile",
     "PostTraining",
     "Statistics",

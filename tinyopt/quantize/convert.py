@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from tinyopt.graph import Array, DType, Graph, Operator, Quantization, State, Tensor, ops
 from tinyopt.quantize.formats import MOVED, Format, Formats
 from tinyopt.quantize.parameters import layer_constants, tensor_constant
+from tinyopt.quantize.weights import Int8, WeightFormat
 
 
 def convert(
@@ -18,21 +19,29 @@ def convert(
     formats: Formats,
     notes: Sequence[str],
     *,
+    weights: Mapping[str, WeightFormat],
     per_channel: bool,
     float_io: bool,
 ) -> Graph:
     """The graph with ``operators`` as integer operators in the given formats; ``notes`` are added to its own.
 
-    Activations keep their names, so that both graphs can be compared tensor by tensor.
+    ``weights``: layer → the format of its weights; int8 where it is not named. Operators and activations keep their
+    names, so that both graphs can be compared tensor by tensor.
     """
-    return _Converter(graph, operators, formats, per_channel, float_io).run(notes)
+    return _Converter(graph, operators, formats, weights, per_channel, float_io).run(notes)
 
 
 class _Converter:
     def __init__(
-        self, graph: Graph, operators: Sequence[Operator], formats: Formats, per_channel: bool, float_io: bool
+        self,
+        graph: Graph,
+        operators: Sequence[Operator],
+        formats: Formats,
+        weights: Mapping[str, WeightFormat],
+        per_channel: bool,
+        float_io: bool,
     ) -> None:
-        self.graph, self.formats = graph, formats
+        self.graph, self.formats, self.weights = graph, formats, weights
         self.per_channel, self.float_io = per_channel, float_io
         self.chosen = {operator.name for operator in operators}
         self.tensors: dict[str, Tensor] = {}
@@ -227,6 +236,7 @@ class _Converter:
             ins[2].value if len(ins) > 2 else None,
             axis,
             self._quantization(x),
+            weight_format=self.weights.get(operator.name, Int8()),
             per_channel=self.per_channel,
             output_scale=self.formats[operator.outputs[0]].quantization.scale,
         )
@@ -245,7 +255,12 @@ class _Converter:
         matrices, vectors = [], []
         for source, (matrix, bias) in zip(sources, pairs):
             c = layer_constants(
-                matrix.value, None if bias is None else bias.value, 0, source, per_channel=self.per_channel
+                matrix.value,
+                None if bias is None else bias.value,
+                0,
+                source,
+                weight_format=self.weights.get(operator.name, Int8()),
+                per_channel=self.per_channel,
             )
             matrices.append(self._constant(matrix.name, c.weights, c.weight_quantization))
             if bias is not None and c.bias is not None:

@@ -45,12 +45,20 @@ class _Group:
 class Formats:
     """Assigns one format to each float activation that ``operators`` (those that become integer) read or write.
 
-    ``requantized``: (operator name, input position) of inputs that must first be brought to the output's format.
+    ``symmetric``: zero points of 0 where no specification fixes the format. ``requantized``: (operator name, input
+    position) of inputs that must first be brought to the output's format.
     """
 
     def __init__(
-        self, graph: Graph, operators: Iterable[Operator], calibration: Calibration, method: CalibrationMethod
+        self,
+        graph: Graph,
+        operators: Iterable[Operator],
+        calibration: Calibration,
+        method: CalibrationMethod,
+        *,
+        symmetric: bool = False,
     ) -> None:
+        self._symmetric = symmetric
         self._graph, self._calibration, self._method = graph, calibration, method
         self._operators = list(operators)
         self._group_of: dict[str, _Group] = {}
@@ -68,7 +76,12 @@ class Formats:
         """An int8 format for a tensor whose own format has more bits."""
         seen = self._calibration.tensors.get(name)
         low, high = (-1.0, 1.0) if seen is None else self._method.limits(seen)
-        return Format(DType.INT8, activation_quantization(low, high))
+        return Format(DType.INT8, activation_quantization(low, high, symmetric=self._symmetric))
+
+    def sharing(self) -> list[tuple[tuple[str, ...], bool]]:
+        """The activations by the format that they share, and whether that format is fixed by the operator."""
+        groups = {id(group): group for group in self._group_of.values()}
+        return [(tuple(group.members), group.pin is not None) for group in groups.values()]
 
     # ---- who shares a format ----
 
@@ -183,7 +196,10 @@ class Formats:
     def _format(self, group: _Group) -> Format:
         if group.pin is not None:
             return group.pin
-        return Format(DType.INT8, activation_quantization(*self._limits(group), least_scale=group.least_scale))
+        quantization = activation_quantization(
+            *self._limits(group), least_scale=group.least_scale, symmetric=self._symmetric
+        )
+        return Format(DType.INT8, quantization)
 
     def _raise_scales(self) -> None:
         """Coarser outputs where calibration saw next to nothing of what the operator can produce.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,14 +17,18 @@ NEGLIGIBLE = 1e-3
 """Of an output step: the least that the weights of a channel must be able to change."""
 
 
-def activation_quantization(low: float, high: float, *, least_scale: float = 0.0) -> Quantization:
-    """Asymmetric int8 parameters that cover [low, high] and represent zero exactly.
+def activation_quantization(
+    low: float, high: float, *, least_scale: float = 0.0, symmetric: bool = False
+) -> Quantization:
+    """int8 parameters that cover [low, high] and represent zero exactly.
 
-    A range of zero width gets scale 1. ``least_scale``: the scale is at least this.
+    A range of zero width gets scale 1. ``least_scale``: the scale is at least this. ``symmetric``: zero point 0.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if high == low:
         return Quantization.per_tensor(max(1.0, least_scale), 0)
+    if symmetric:
+        return Quantization.per_tensor(max(max(-low, high) / 127.0, least_scale, SMALLEST_SCALE), 0)
     scale = float(np.float32(max((high - low) / 255.0, least_scale, SMALLEST_SCALE)))
     zero_point = round(-128 - low / scale)
     return Quantization.per_tensor(scale, min(max(zero_point, -128), 127))
@@ -40,6 +45,16 @@ class LayerConstants:
     weight_quantization: Quantization
     bias: Array | None
     bias_quantization: Quantization | None
+
+
+def weight_rows(weights: Array, axis: int, *, per_channel: bool = True) -> tuple[Array, Callable[[Array], Array]]:
+    """Weights as float64 rows, one per output channel (one of all: ``per_channel=False``), and the way back."""
+    moved = np.moveaxis(weights.astype(np.float64), axis, 0)
+
+    def restore(rows: Array) -> Array:
+        return np.ascontiguousarray(np.moveaxis(rows.reshape(moved.shape), 0, axis))
+
+    return moved.reshape(len(moved) if per_channel else 1, -1), restore
 
 
 def layer_constants(
@@ -61,7 +76,7 @@ def layer_constants(
     keeps its precision.
     """
     input_scale = x.scale
-    rows = np.moveaxis(weights.astype(np.float64), axis, 0).reshape(weights.shape[axis], -1)
+    rows, restore = weight_rows(weights, axis)
     reach = input_scale * max(127 - x.zero_point, x.zero_point + 128)
     rows = np.where(np.abs(rows).sum(1, keepdims=True) * reach < output_scale * NEGLIGIBLE, 0.0, rows)
     offsets = np.zeros(len(rows)) if bias is None else np.abs(bias.astype(np.float64))
@@ -73,8 +88,7 @@ def layer_constants(
         integers, scales = weight_format.integers(rows.reshape(1, -1), least.max(keepdims=True))
         quantization = Quantization.per_tensor(float(scales[0]))
     used = np.asarray(quantization.scales, np.float64)
-    moved = np.moveaxis(weights, axis, 0).shape
-    restored = np.ascontiguousarray(np.moveaxis(integers.reshape(moved), 0, axis))
+    restored = restore(integers)
     if bias is None:
         return LayerConstants(restored, quantization, None, None)
     bias_scales = input_scale * used

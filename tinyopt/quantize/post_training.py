@@ -1,9 +1,10 @@
-"""Post-training static quantization to int8."""
+"""Post-training quantization: int8 activations, int8 or narrower weights."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from tinyopt.data import Samples, Spec, load_samples
 from tinyopt.errors import DataError, ModelError
@@ -12,20 +13,41 @@ from tinyopt.optimise import optimise
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
 from tinyopt.quantize.convert import convert
 from tinyopt.quantize.formats import Formats
+from tinyopt.quantize.layers import layer_formats
 from tinyopt.quantize.support import integer_operators
+from tinyopt.quantize.technique import FloatTechnique, IntegerTechnique, Progress, Setting, Technique
+from tinyopt.quantize.weights import Int8, WeightFormat
 
 
 @dataclass(frozen=True)
 class PostTraining:
-    """int8 activations (asymmetric, per tensor), int8 weights (symmetric), int32 biases.
+    """int8 activations (per tensor), int8 weights (symmetric) of a chosen format, int32 biases.
 
-    ``calibration``: how an activation's range follows from what was seen. ``per_channel``: one weight scale per
-    output channel, else one per layer. ``float_io``: float32 inputs and outputs, converted inside the graph.
+    ``calibration``: how an activation's range follows from what was seen. ``symmetric``: activations have zero point
+    0, else wherever it serves the range best. ``per_channel``: one weight scale per output channel, else one per layer.
+    ``float_io``: float32 inputs and outputs, converted inside the graph.
+
+    ``weights``: the values that weights may take; ``edges``: those of the first and the last layer, where ``weights``
+    is narrower (None: no exception); ``overrides``: layer (or a pattern with ``*``) → its format.
+
+    ``techniques``: run in the given order, those on the float graph first (see ``tinyopt.quantize.technique``).
     """
 
     calibration: CalibrationMethod = field(default_factory=MaxRange)
     per_channel: bool = True
     float_io: bool = False
+    symmetric: bool = False
+    weights: WeightFormat = field(default_factory=Int8)
+    edges: WeightFormat | None = field(default_factory=Int8)
+    overrides: Mapping[str, WeightFormat] = field(default_factory=dict, hash=False)
+    techniques: tuple[Technique, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
+        object.__setattr__(self, "techniques", tuple(self.techniques))
+        for technique in self.techniques:
+            if not isinstance(technique, (FloatTechnique, IntegerTechnique)):
+                raise DataError(f"{technique!r} is no technique of post-training quantization")
 
 
 def quantize(
@@ -34,16 +56,19 @@ def quantize(
     config: PostTraining | None = None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
+    on_technique: Progress | None = None,
 ) -> Graph:
-    """A float graph as int8.
+    """A float graph as integers.
 
     The graph is first optimised (batch norms folded, activations fused). ``calibration``: samples as
     ``tinyopt.data.load_samples`` takes them. Operators without an int8 form stay in float32 between Dequantize and
-    Quantize; the graph's notes name them. ``on_progress``: called with (samples done, samples).
+    Quantize; the graph's notes name them, and the layers to which a technique does not apply. ``on_progress``: called
+    with (samples done, samples); ``on_technique``: with (technique, steps done, steps).
 
     Raises:
         ModelError: when the graph is quantized already or has no float activations.
-        DataError: when the calibration data do not fit or make an activation NaN or infinite.
+        DataError: when the calibration data do not fit or make an activation NaN or infinite, or an override names no
+            layer.
     """
     config = config or PostTraining()
     if graph.is_quantized:
@@ -51,10 +76,44 @@ def quantize(
     samples = load_samples(calibration, graph)
     _check_fit(samples, graph)
     prepared = optimise(graph)
-    seen = calibrate(prepared, samples, on_progress=on_progress)
     operators, notes = integer_operators(prepared, int8_edges=not config.float_io)
-    formats = Formats(prepared, operators, seen, config.calibration)
-    return convert(prepared, operators, formats, notes, per_channel=config.per_channel, float_io=config.float_io)
+    weights = layer_formats(prepared, operators, config.weights, config.edges, config.overrides)
+    setting = Setting(prepared, samples, weights, config.per_channel, on_technique or _silent)
+    for technique in config.techniques:
+        if isinstance(technique, FloatTechnique):
+            changed = technique.prepare(setting)
+            setting = replace(setting, graph=changed.graph)
+            notes += changed.notes
+    seen = calibrate(setting.graph, samples, on_progress=on_progress)
+    operators = [operator for operator in setting.graph.operators if operator.name in {o.name for o in operators}]
+    formats = Formats(setting.graph, operators, seen, config.calibration, symmetric=config.symmetric)
+    result = convert(
+        setting.graph,
+        operators,
+        formats,
+        notes,
+        weights=weights,
+        per_channel=config.per_channel,
+        float_io=config.float_io,
+    )
+    later: list[str] = []
+    for technique in config.techniques:
+        if isinstance(technique, IntegerTechnique):
+            changed = technique.refine(result, setting)
+            result = changed.graph
+            later += changed.notes
+    return _with_notes(result, later)
+
+
+def _silent(_technique: str, _done: int, _steps: int) -> None:
+    pass
+
+
+def _with_notes(graph: Graph, notes: list[str]) -> Graph:
+    if not notes:
+        return graph
+    lines = [*graph.metadata.get("notes", "").splitlines(), *notes]
+    return replace(graph, metadata={**graph.metadata, "notes": "\n".join(dict.fromkeys(lines))})
 
 
 def _check_fit(samples: Samples, graph: Graph) -> None:

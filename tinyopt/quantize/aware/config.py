@@ -1,0 +1,55 @@
+"""How to train for integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from tinyopt.errors import DataError
+from tinyopt.quantize.aware.activations import ActivationRanges, LearnedStep
+from tinyopt.quantize.calibration import CalibrationMethod, MaxRange
+from tinyopt.quantize.weights import Int8, WeightFormat
+
+
+@dataclass(frozen=True)
+class QuantizationAware:
+    """What the integers of the trained graph will be, and what of them is learned.
+
+    ``weights``, ``edges`` and ``overrides``: as in ``PostTraining``; the first and the last layer have the format
+    ``edges`` where ``weights`` is narrower. ``learned_weight_scales``: weight scales are trained (learned step size),
+    else follow from the weights at every step. ``keep_zeros``: weights that are zero at the start, as pruning leaves
+    them, stay zero.
+
+    ``calibration``: the ranges of activations that training starts from; ``activations``: what becomes of them
+    (``LearnedStep``, ``LearnedClipping``, ``Observed``, ``Calibrated``).
+
+    ``train_batch_norm``: batch norms behind layers stay trainable and are folded into the weights that are quantized,
+    at every step; else they are folded once, before training. ``freeze_batch_norm`` and ``freeze_ranges``: after so
+    many epochs, the statistics of batch norms and all ranges and scales stay as they are; None: never.
+
+    ``per_channel``, ``symmetric``, ``float_io``: as in ``PostTraining``.
+    """
+
+    weights: WeightFormat = field(default_factory=Int8)
+    edges: WeightFormat | None = field(default_factory=Int8)
+    overrides: Mapping[str, WeightFormat] = field(default_factory=dict, hash=False)
+    learned_weight_scales: bool = True
+    keep_zeros: bool = True
+    calibration: CalibrationMethod = field(default_factory=MaxRange)
+    activations: ActivationRanges = field(default_factory=LearnedStep)
+    train_batch_norm: bool = True
+    freeze_batch_norm: int | None = None
+    freeze_ranges: int | None = None
+    per_channel: bool = True
+    symmetric: bool = False
+    float_io: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
+        for what in ("freeze_batch_norm", "freeze_ranges"):
+            epochs = getattr(self, what)
+            if epochs is not None and epochs < 0:
+                raise DataError(f"{what} counts epochs; {epochs} makes no sense")
+        if not isinstance(self.activations, ActivationRanges):
+            raise DataError(f"{self.activations!r} is no way to find the ranges of activations")
