@@ -86,3 +86,15 @@ class TrainingError(TinyoptError):
     """Training diverged, or a checkpoint cannot be used."""
 
     exit_code = 9
+
+
+class RecipeError(TinyoptError):
+    """A recipe file is wrong, or its stages cannot follow each other."""
+
+    exit_code = 10
+
+
+class BudgetError(TinyoptError):
+    """A budget was not met; the message says what was found and by how much it misses."""
+
+    exit_code = 11
