@@ -7,7 +7,8 @@ one's own.
 from tinyopt.quantize.aware.activations import ActivationRanges, Calibrated, LearnedClipping, LearnedStep, Observed
 from tinyopt.quantize.aware.config import QuantizationAware
 from tinyopt.quantize.aware.convert import convert_trained
-from tinyopt.quantize.aware.prepare import AwareModule, prepare
+from tinyopt.quantize.aware.module import AwareModule
+from tinyopt.quantize.aware.prepare import prepare
 from tinyopt.quantize.aware.train import (
     FINE_TUNING,
     AwareResult,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from tinyopt.bridge import to_graph
 from tinyopt.graph import Graph
 from tinyopt.quantize.aware.activations import range_of
+from tinyopt.quantize.aware.module import AwareModule
 from tinyopt.quantize.aware.norms import folded
-from tinyopt.quantize.aware.prepare import AwareModule
 from tinyopt.quantize.aware.weights import Rows, Trained
 from tinyopt.quantize.calibration import Calibration, MaxRange, Statistics
 from tinyopt.quantize.convert import convert
@@ -49,7 +47,7 @@ def convert_trained(module: AwareModule) -> Graph:
                 f"{found.quantization.scale:.6g}: it must cover constants, or sums would leave 32 bits"
             )
     return convert(
-        replace(graph),
+        graph,
         operators,
         formats,
         notes,

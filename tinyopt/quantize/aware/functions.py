@@ -11,6 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+_NEARLY = 2.0**-12
+"""Of an integer: what is that close below a half is one. Means and rescaled sums of integers are often halves exactly,
+and a division in float32 may end on either side."""
+
 
 def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, low: int, high: int) -> Tensor:
     """x as the real values of integers from ``low`` to ``high``: (q - zero_point) * scale, halves away from zero.
@@ -50,8 +54,8 @@ def replaced(x: Tensor, value: Tensor) -> Tensor:
 
 
 def round_half_away(x: Tensor) -> Tensor:
-    """To the nearest integer, halves away from zero."""
-    return torch.trunc(x + torch.copysign(torch.full_like(x, 0.5), x))
+    """To the nearest integer, halves away from zero, and what float32 makes of halves as well."""
+    return torch.trunc(x + torch.copysign(torch.full_like(x, 0.5 + _NEARLY), x))
 
 
 def _reduced(gradient: Tensor, like: Tensor) -> Tensor:
@@ -114,7 +118,7 @@ class _NearestOf(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, book: Tensor) -> Tensor:
         exact = x / scale
-        whole = book[torch.bucketize(exact, 0.5 * (book[1:] + book[:-1]))]
+        whole = book[torch.bucketize(exact.contiguous(), 0.5 * (book[1:] + book[:-1]))]
         ctx.save_for_backward(whole - exact, scale)
         ctx.largest = float(book.abs().max())
         return whole * scale

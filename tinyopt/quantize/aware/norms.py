@@ -25,7 +25,7 @@ class Structure:
 
 
 def structure(graph: Graph, *, train_batch_norm: bool) -> Structure:
-    """The optimised graph, with its batch norms where they are to be trained and each belongs to the layer before it."""
+    """The optimised graph; with its batch norms where they are to be trained and each belongs to a layer before it."""
     if not train_batch_norm or not any(isinstance(o.attributes, ops.BatchNorm) for o in graph.operators):
         return Structure(optimise(graph), {})
     kept = optimise(graph, passes=[change for change in DEFAULT if change is not fold_batch_norm])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,86 +11,20 @@ from tinyopt.bridge import GraphModule, to_graph
 from tinyopt.data import Spec, load_samples
 from tinyopt.errors import ModelError
 from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.graph.ops import Attributes
 from tinyopt.quantize.aware.activations import ActivationQuantizer, FixedQuantizer
 from tinyopt.quantize.aware.config import QuantizationAware
+from tinyopt.quantize.aware.module import AwareModule, Intent, Requantized
 from tinyopt.quantize.aware.norms import Structure, folded, structure
-from tinyopt.quantize.aware.weights import ConstantQuantizer, Factor, WeightQuantizer
+from tinyopt.quantize.aware.weights import ConstantQuantizer, WeightQuantizer
 from tinyopt.quantize.calibration import calibrate
 from tinyopt.quantize.formats import Formats
 from tinyopt.quantize.layers import layer_formats, output_axis, weighted_layers
 from tinyopt.quantize.post_training import _check_fit
 from tinyopt.quantize.support import integer_operators
-from tinyopt.quantize.weights import WeightFormat
 
 _OWN_CONSTANTS = (ops.Binary, ops.Prelu, ops.LayerNorm, ops.MatMul)
 """Operators whose constant operands are int8 with a range of their own."""
-
-
-@dataclass(frozen=True, eq=False)
-class Intent:
-    """What ``prepare`` decided and ``convert_trained`` needs.
-
-    ``operators``: names of those that become integer. ``weights``: layer → format. ``cells``: LSTM layer → largest
-    magnitude of its cell state. ``shared``: activations that have one format, the first names their quantizer.
-    """
-
-    config: QuantizationAware
-    operators: tuple[str, ...]
-    weights: Mapping[str, WeightFormat]
-    cells: Mapping[str, float]
-    shared: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Intent:
-        return self
-
-
-class AwareModule(GraphModule):
-    """A ``GraphModule`` with fake quantization on weights and activations: its forward pass computes what the integer
-    graph will. Train it as any other module, then call ``convert_trained``.
-
-    Weights are parametrized: ``module.weights.parametrizations`` holds the real ones, which the optimiser trains.
-    Batch norms are in training mode until ``batch_norm_momentum`` is None.
-    """
-
-    intent: Intent
-
-    def __init__(self, graph: Graph, intent: Intent) -> None:
-        super().__init__(graph)
-        self.intent = intent
-
-    def quantizer(self, activation: str) -> ActivationQuantizer:
-        """The fake quantization of an activation.
-
-        Raises:
-            KeyError: when the activation stays float32.
-        """
-        found = self.activation_hooks[activation]
-        assert isinstance(found, ActivationQuantizer)
-        return found
-
-    def weight_quantizers(self) -> dict[str, WeightQuantizer]:
-        """Weight tensor → its fake quantization."""
-        result = {}
-        for name in self.constant_names:
-            chain = getattr(self.weights, "parametrizations", {})
-            attribute = self.attribute(name)
-            if attribute in chain:
-                found = [part for part in chain[attribute] if isinstance(part, WeightQuantizer)]
-                result.update({name: part for part in found})
-        return result
-
-    def weights_behind(self, name: str) -> Tensor:
-        """The real weights that are trained behind the quantized ones of a tensor."""
-        chain = self.weights.parametrizations[self.attribute(name)]  # type: ignore[union-attr, index]
-        value: Tensor = chain.original  # type: ignore[union-attr, assignment]
-        return value
-
-    def freeze_ranges(self) -> None:
-        """No range and no learned scale changes from now on."""
-        for part in self.modules():
-            if isinstance(part, (ActivationQuantizer, WeightQuantizer)):
-                part.freeze()
 
 
 def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationAware | None = None) -> AwareModule:
@@ -123,13 +55,14 @@ def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationA
     seen = calibrate(inference, samples)
     formats = Formats(inference, operators, seen, config.calibration, symmetric=config.symmetric)
     shared = tuple(members for members, _ in formats.sharing())
-    all_notes = tuple([*notes, *([plan.note] if plan.note else [])])
+    all_notes = (*notes, *([plan.note] if plan.note else []))
     intent = Intent(config, tuple(o.name for o in operators), weights, seen.cells, shared, all_notes)
     module = AwareModule(plan.trained, intent)
     _quantize_activations(module, formats)
     chosen = [o for o in plan.trained.operators if o.name in set(intent.operators)]
-    _quantize_weights(module, plan, chosen)
+    _quantize_weights(module, plan, chosen, {o.name: o.outputs[0] for o in inference.operators})
     _quantize_constants(module, chosen)
+    module.scaled = frozenset(o.name for o in chosen if _scales_sums(o.attributes))
     return module
 
 
@@ -146,7 +79,10 @@ def _quantize_activations(module: AwareModule, formats: Formats) -> None:
             module.activation_hooks[name] = quantizer
 
 
-def _quantize_weights(module: AwareModule, plan: Structure, operators: list[Operator]) -> None:
+def _quantize_weights(
+    module: AwareModule, plan: Structure, operators: list[Operator], outputs: Mapping[str, str]
+) -> None:
+    """``outputs``: layer → the activation that it writes once batch norms are folded."""
     config, done = module.intent.config, set[str]()
     for operator in weighted_layers(operators):
         recurrent = isinstance(operator.attributes, (ops.Lstm, ops.Gru))
@@ -154,6 +90,7 @@ def _quantize_weights(module: AwareModule, plan: Structure, operators: list[Oper
             if name in done:
                 continue
             done.add(name)
+            module.quantized_weights += (name,)
             norm = plan.norms.get(operator.name)
             quantizer = WeightQuantizer(
                 module.constant(name),
@@ -165,6 +102,12 @@ def _quantize_weights(module: AwareModule, plan: Structure, operators: list[Oper
                 factor=None if norm is None else _NormFactor(module, norm),
             )
             module.parametrize(name, quantizer)
+        if not recurrent:
+            norm = plan.norms.get(operator.name)
+            x, weights, *bias = operator.inputs
+            y = outputs[operator.name]
+            before = bias[0] if bias and norm is not None else None
+            module.requantized[(norm or operator).name] = Requantized(x, weights, y, before)
 
 
 class _NormFactor:
@@ -181,6 +124,12 @@ class _NormFactor:
         gamma, variance = getattr(weights, self._gamma), getattr(weights, self._variance)
         result: Tensor = gamma / torch.sqrt(variance + self._epsilon)
         return result
+
+
+def _scales_sums(a: Attributes) -> bool:
+    if isinstance(a, ops.Reduce):
+        return a.op in (ops.ReduceKind.MEAN, ops.ReduceKind.SUM)
+    return isinstance(a, ops.MatMul) or (isinstance(a, ops.Binary) and a.op is ops.BinaryKind.MUL)
 
 
 def _quantize_constants(module: AwareModule, operators: list[Operator]) -> None:

@@ -16,7 +16,8 @@ from tinyopt.graph import Graph
 from tinyopt.quantize.aware.activations import ClippingQuantizer, LearnedClipping
 from tinyopt.quantize.aware.config import QuantizationAware
 from tinyopt.quantize.aware.convert import convert_trained
-from tinyopt.quantize.aware.prepare import AwareModule, prepare
+from tinyopt.quantize.aware.module import AwareModule
+from tinyopt.quantize.aware.prepare import prepare
 from tinyopt.train import Callback, DatasetLike, Loss, Position, TrainResult, TrainSettings, fit
 from tinyopt.train.augment import Augment
 from tinyopt.train.dataset import as_dataset

@@ -109,6 +109,8 @@ class WeightQuantizer(nn.Module):
         self.register_buffer("book", book)
         self.register_buffer("alive", alive)
         self.ratio = nn.Parameter(torch.ones(len(scales), 1)) if self.learned else None
+        self.scales = self.start.reshape(-1)
+        """Of the last forward pass, [channels] or [1], without gradient."""
 
     def freeze(self) -> None:
         """Keep the learned scales as they are from now on."""
@@ -117,7 +119,8 @@ class WeightQuantizer(nn.Module):
 
     def forward(self, weights: Tensor) -> Tensor:
         rows = self._rows(weights)
-        values, _ = self._quantized(rows)
+        values, scales = self._quantized(rows)
+        self.scales = scales.detach().reshape(-1)
         values = values.reshape(weights.movedim(self.axis, 0).shape)
         if self._factor is not None:
             values = values / self._channel_factor().reshape(-1, *[1] * (values.ndim - 1))
@@ -129,6 +132,10 @@ class WeightQuantizer(nn.Module):
             values, scales = self._quantized(self._rows(weights.detach()))
         whole = torch.round(values / scales).to(torch.int8)
         return Rows(whole.cpu().numpy(), scales.reshape(-1).cpu().numpy().astype(np.float64))
+
+    def factor(self) -> Tensor | None:
+        """What the batch norm behind the layer multiplies its channels with [channels], if there is one."""
+        return None if self._factor is None else self._channel_factor()
 
     def _channel_factor(self) -> Tensor:
         assert self._factor is not None
@@ -168,8 +175,14 @@ class WeightQuantizer(nn.Module):
 class ConstantQuantizer(nn.Module):
     """A parametrization: a constant operand as int8 with the range of its values, as ``quantize`` writes it."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = torch.ones(())
+        """Of the last forward pass."""
+
     def forward(self, values: Tensor) -> Tensor:
         integers, quantization = tensor_constant(_numpy(values))
+        self.scale = torch.tensor(quantization.scale, dtype=torch.float32, device=values.device)
         real = torch.from_numpy(quantization.dequantize(integers)).to(values.device)
         return replaced(values, real)
 
