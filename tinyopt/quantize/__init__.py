@@ -4,9 +4,11 @@ from tinyopt.quantize.adaround import AdaRound
 from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
 from tinyopt.quantize.equalise import ActivationAware, Equalise
+from tinyopt.quantize.mixed import Budget, LayerCost, Sensitivity, Widths, choose_widths
 from tinyopt.quantize.post_training import PostTraining, quantize
 from tinyopt.quantize.ranges import Entropy, MeanSquaredError
 from tinyopt.quantize.report import TensorError, compare_tensors
+from tinyopt.quantize.walk import simulate
 from tinyopt.quantize.weights import (
     Binary,
     Clustered,
@@ -23,23 +25,29 @@ __all__ = [
     "AdaRound",
     "BiasCorrection",
     "Binary",
+    "Budget",
     "CalibrationMethod",
     "Clustered",
     "Entropy",
     "Equalise",
     "Int4",
     "Int8",
+    "LayerCost",
     "MaxRange",
     "MeanSquaredError",
     "Percentile",
     "PostTraining",
+    "Sensitivity",
     "Statistics",
     "TensorError",
     "Ternary",
     "UniformFormat",
     "WeightFormat",
+    "Widths",
     "calibrate",
+    "choose_widths",
     "compare_tensors",
     "quantize",
+    "simulate",
     "weight_format",
 ]

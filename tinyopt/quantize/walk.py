@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tinyopt.data import Samples
+from tinyopt.execute import Executor
 from tinyopt.execute.float import batch_problem, run_float
 from tinyopt.graph import Array, DType, Graph, Operator, Quantization, Tensor, ops
 from tinyopt.quantize.layers import LAYERS
@@ -79,22 +80,59 @@ def walk(
 
     ``limit``: at most that many samples are used (fewer where memory would not suffice).
     """
-    return _Walk(graph, quantized, samples, limit).run(refine, set(layers))
+    start = _batch(graph, limit)
+    return _Walk(graph, quantized, samples, 0, start).run(refine, set(layers))
+
+
+def simulate(quantized: Graph, samples: Samples) -> dict[str, Array]:
+    """Outputs of a quantized graph for all samples, as real numbers [samples, …] without the leading axis of one.
+
+    Samples run together where the graph allows it; else the integer executor takes one after the other.
+    """
+    if walk_problem(quantized) is not None:
+        executor = Executor(quantized)
+        rows = [executor({n: _fed(quantized.tensors[n], x) for n, x in sample.items()}) for sample in samples]
+        return {n: np.stack([_read(quantized.tensors[n], row[n])[0] for row in rows]) for n in quantized.outputs}
+    size = _batch(quantized, len(samples))
+    parts: dict[str, list[Array]] = {name: [] for name in quantized.outputs}
+    for start in range(0, len(samples), size):
+        run = _Walk(None, quantized, samples, start, size)
+        run.run(lambda layer: layer.constants, set())
+        for name, part in parts.items():
+            data = quantized.tensors[name].data
+            part.append(run.rounded[name] if data is None else _read(quantized.tensors[name], data))
+    return {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _batch(graph: Graph, limit: int) -> int:
+    """Samples that fit into memory together, at most ``limit``."""
+    # Every activation is float32 here.
+    size = sum(4 * t.size for t in graph.tensors.values() if not t.is_constant)
+    return max(1, min(limit, _BYTES // max(size, 1)))
+
+
+def _fed(tensor: Tensor, values: Array) -> Array:
+    form = tensor.quantization
+    return values if form is None or values.dtype != np.float32 else form.quantize(values, tensor.dtype)
+
+
+def _read(tensor: Tensor, values: Array) -> Array:
+    return values if tensor.quantization is None else tensor.quantization.dequantize(values)
 
 
 class _Walk:
-    def __init__(self, graph: Graph, quantized: Graph, samples: Samples, limit: int) -> None:
-        self.graph, self.quantized = graph, quantized
-        largest = sum(t.nbytes for t in graph.tensors.values() if not t.is_constant)
-        count = max(1, min(limit, len(samples), _BYTES // max(largest, 1)))
-        inputs = {name: samples.inputs[name][:count, 0] for name in graph.inputs}
+    """``graph``: None runs the quantized side alone. The samples from ``start`` on, ``count`` of them."""
+
+    def __init__(self, graph: Graph | None, quantized: Graph, samples: Samples, start: int, count: int) -> None:
+        self.graph, self.quantized = graph or quantized, quantized
+        inputs = {name: samples.inputs[name][start : start + count, 0] for name in quantized.inputs}
         self.values = dict(inputs)
         self.rounded = {name: _rounded(quantized.tensors[name], inputs[name]) for name in quantized.inputs}
-        self.sources = {operator.name: operator for operator in graph.operators}
+        self.sources = {} if graph is None else {operator.name: operator for operator in graph.operators}
 
     def run(self, refine: Callable[[Layer], Constants], layers: set[str]) -> Graph:
         changed: list[Tensor] = []
-        uses = Counter(n for o in self.graph.operators for n in set(o.inputs))
+        uses = Counter(n for o in self.sources.values() for n in set(o.inputs))
         rounded_uses = Counter(n for o in self.quantized.operators for n in set(o.inputs))
         for operator in self.quantized.operators:
             source = self.sources.get(operator.name)
@@ -111,8 +149,8 @@ class _Walk:
                 arrays = [t.data if t.data is not None else self.values[t.name] for t in self.graph.ins(source)]
                 results = run_float(source.attributes, arrays, self.graph.ins(source), self.graph.outs(source))
                 self.values.update(zip(source.outputs, results))
-                _release(self.values, source.inputs, uses)
-            _release(self.rounded, operator.inputs, rounded_uses)
+                _release(self.values, set(source.inputs), uses)
+            _release(self.rounded, set(operator.inputs) - self.quantized.kept, rounded_uses)
         return self.quantized.with_operators(self.quantized.operators, changed)
 
     def _layer(self, source: Operator, operator: Operator) -> Layer:
@@ -151,7 +189,7 @@ class _Walk:
         if isinstance(operator.attributes, (ops.Quantize, ops.Dequantize)):
             return [self.rounded[operator.inputs[0]]]
         arrays = [self.rounded[t.name] if t.data is None else _real(t) for t in ins]
-        if isinstance(operator.attributes, LAYERS) and ins[1].dtype is DType.INT8:
+        if isinstance(operator.attributes, LAYERS) and ins[1].dtype is DType.INT8 and ins[1].is_constant:
             constants = layer_integers(self.quantized, operator)
             arrays[1] = constants.real_weights
             if constants.real_bias is not None:
@@ -206,7 +244,7 @@ def _as_float(tensor: Tensor) -> Tensor:
 
 
 def _release(values: dict[str, Array], names: Iterable[str], uses: Counter[str]) -> None:
-    for name in set(names):
+    for name in names:
         uses[name] -= 1
         if uses[name] == 0:
             values.pop(name, None)
