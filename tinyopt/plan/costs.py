@@ -16,6 +16,8 @@ from tinyopt.plan.kernel import Kernel
 PORTABLE_CODE_BYTES = 500
 SPECIAL_CODE_BYTES = 1000
 """Code of a kernel that was not measured: portable ones have no unrolled loops."""
+AROUND_CODE_BYTES = 400
+"""Code of a kernel that has another one do most of the work, without that one."""
 
 
 @dataclass(frozen=True)
@@ -67,21 +69,25 @@ class Costs:
 
     def cycles(self, graph: Graph, operator: Operator, kernel: Kernel) -> float:
         """Predicted cycles of one call."""
-        if self.measured:
+        if self.measured and not kernel.counts_weights:
             known = self.measured.get((signature(graph, operator), kernel.name))
             if known is not None:
                 return known
         # What tinyopt's formulas are off says nothing about those of a library's kernels.
         others = 1.0 if kernel.library is not None else self.scales.get("", 1.0)
-        scale = self.scales.get(kernel.name) or others
+        scale = self.scales.get(kernel.name) or self.scales.get(kernel.base) or others
         return scale * kernel.cost(graph, operator)
 
     def is_measured(self, graph: Graph, operator: Operator, kernel: Kernel) -> bool:
-        return (signature(graph, operator), kernel.name) in self.measured
+        """Whether the prediction is a measurement itself, and not the formula."""
+        return not kernel.counts_weights and (signature(graph, operator), kernel.name) in self.measured
 
     def code_bytes(self, kernel: Kernel) -> int:
         """Machine code that comes with a kernel, however often it is called."""
-        return self.code.get(kernel.name) or (SPECIAL_CODE_BYTES if kernel.requires else PORTABLE_CODE_BYTES)
+        unknown = SPECIAL_CODE_BYTES if kernel.requires else PORTABLE_CODE_BYTES
+        if kernel.base:
+            return AROUND_CODE_BYTES + self.code.get(kernel.base, unknown)
+        return self.code.get(kernel.name) or unknown
 
 
 FORMULAS = Costs()

@@ -111,6 +111,11 @@ class Kernel:
     """The library that the kernel's file is an adapter to; its sources go into the project."""
     functions: tuple[str, ...] = ()
     """Functions of the library that the kernel calls."""
+    counts_weights: bool = False
+    """Its cycles depend on the values of the weights (how many are zero, how they are coded), so what was measured on
+    other weights of the same shape says nothing but how far the formula is off."""
+    base: str = ""
+    """Name of the kernel that does most of the work, where it is another: what is known of its cost holds here too."""
 
     @property
     def function(self) -> str:
