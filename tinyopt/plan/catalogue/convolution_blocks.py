@@ -20,7 +20,7 @@ BLOCK = 4
 """Pixels that are read before their outputs are written."""
 
 
-def _run(graph: Graph, operator: Operator) -> int:
+def run_of(graph: Graph, operator: Operator) -> int:
     """Taps of a run (see ``dsp_4x2.c``); a patch is a whole number of runs."""
     a, w = operator.attributes, graph.ins(operator)[1]
     assert isinstance(a, ops.Conv2d)
@@ -67,11 +67,11 @@ def _accepts_relu(graph: Graph, operator: Operator) -> bool:
 
 
 def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    return _lower_stream(graph, operator, kernel, pack_stream(*_parts(graph, operator), run=_run(graph, operator)))
+    return _lower_stream(graph, operator, kernel, pack_stream(*_parts(graph, operator), run=run_of(graph, operator)))
 
 
 def _lower_relu(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    run, zero_point = _run(graph, operator), graph.outs(operator)[0].zero_point
+    run, zero_point = run_of(graph, operator), graph.outs(operator)[0].zero_point
     stream = pack_relu_stream(*_parts(graph, operator), run=run, zero_point=zero_point)
     return _lower_stream(graph, operator, kernel, stream)
 
@@ -102,14 +102,14 @@ def _lower_stream(graph: Graph, operator: Operator, kernel: Kernel, stream: Arra
 
 def _words(graph: Graph, operator: Operator) -> int:
     """Words of a column."""
-    run = _run(graph, operator)
+    run = run_of(graph, operator)
     return int(np.prod(graph.ins(operator)[1].shape[1:])) // run * block_words(run)
 
 
 def _cost_of(graph: Graph, operator: Operator, per_output: float) -> float:
     """Fitted on the emulated M4: the loop over words, the tail of every output, the widening of patches."""
     y = graph.outs(operator)[0]
-    words, runs = _words(graph, operator), _words(graph, operator) // block_words(_run(graph, operator))
+    words, runs = _words(graph, operator), _words(graph, operator) // block_words(run_of(graph, operator))
     pixels = y.size / y.shape[3]
     rows, row_size = _window(graph, operator)
     copied = 1.5 * row_size * rows * y.shape[1]

@@ -1,0 +1,9 @@
+/* Depthwise 3x3 convolution with Helium (MVE) and packed weights. */
+#include "packed_depthwise_conv2d_s8.h"
+
+void tinyopt_packed_depthwise_conv2d_s8_mve_3x3(const tinyopt_packed_depthwise_conv2d_s8 *op, const int8_t *input,
+                                                int8_t *output, void *scratch) {
+  tinyopt_depthwise_conv2d_s8 dense = op->dense;
+  dense.weights = scratch;
+  tinyopt_depthwise_conv2d_s8_mve_3x3(&dense, input, output, tinyopt_unpack_all(&op->packed, scratch));
+}

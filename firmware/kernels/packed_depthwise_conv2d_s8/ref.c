@@ -1,0 +1,10 @@
+/* Depthwise convolution in portable C with packed weights. */
+#include "packed_depthwise_conv2d_s8.h"
+
+void tinyopt_packed_depthwise_conv2d_s8_ref(const tinyopt_packed_depthwise_conv2d_s8 *op, const int8_t *input,
+                                            int8_t *output, void *scratch) {
+  tinyopt_depthwise_conv2d_s8 dense = op->dense;
+  dense.weights = scratch;
+  tinyopt_unpack_all(&op->packed, scratch);
+  tinyopt_depthwise_conv2d_s8_ref(&dense, input, output);
+}
