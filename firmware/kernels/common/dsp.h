@@ -181,6 +181,15 @@ static inline int32_t tinyopt_smlatt(uint32_t a, uint32_t b, int32_t sum) {
 #endif
 }
 
+/* SMLATB: sum + high(a) * low(b). */
+static inline int32_t tinyopt_smlatb(uint32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlatb((int32_t)a, (int32_t)b, sum);
+#else
+  return (int32_t)((uint32_t)sum + (uint32_t)(tinyopt_high_half(a) * tinyopt_low_half(b)));
+#endif
+}
+
 /* SMMULR: the upper half of a * b, rounded to nearest, ties up. */
 static inline int32_t tinyopt_smmulr(int32_t a, int32_t b) {
 #if TINYOPT_HAS_DSP

@@ -1,43 +1,13 @@
 /* Convolution for cores without SIMD: three pixels by four output channels at a time, two multiplications for three
  * products. Patches are made into columns once, and every block of channels then runs past them. See triples.h. */
 #include "triples.h"
-#include "conv2d_s8.h"
+#include "patches.h"
 
 enum { PIXELS = 3, BLOCK = 4 };
 
-typedef struct {
-  int32_t y, x; /* of the patch's first tap in the input, perhaps outside */
-} corner_t;
-
-/* A row of taps that is not whole in the image, or not in one piece. `row`: the input row, NULL when there is none. */
-static void gather_edge(const tinyopt_conv2d_s8 *op, const int8_t *row, int32_t x, int8_t *edge) {
-  size_t channels = (size_t)op->input_channels;
-  for (int32_t kx = 0; kx < op->kernel_width; ++kx, x += op->dilation_width, edge += channels) {
-    if (row && x >= 0 && x < op->input_width) {
-      memcpy(edge, row + x * op->input_channels, channels);
-    } else {
-      memset(edge, op->input_zero_point, channels);
-    }
-  }
-}
-
-/* Where row `ky` of a patch lies: in the image, or gathered into `edge`. */
-static const int8_t *patch_row(const tinyopt_conv2d_s8 *op, const int8_t *image, const corner_t *corner, int32_t ky,
-                               int8_t *edge) {
-  int32_t y = corner->y + ky * op->dilation_height;
-  int32_t x = corner->x;
-  const int8_t *row = y < 0 || y >= op->input_height ? NULL : image + y * op->input_width * op->input_channels;
-  bool unbroken = op->dilation_width == 1 || op->kernel_width == 1;
-  if (row && unbroken && x >= 0 && x + op->kernel_width <= op->input_width) {
-    return row + x * op->input_channels;
-  }
-  gather_edge(op, row, x, edge);
-  return edge;
-}
-
 /* Columns of the patches at three corners; an odd number of taps gets one of zeros. Returns the number of taps. */
 __attribute__((noinline)) static int32_t make_columns(const tinyopt_conv2d_s8 *op, const int8_t *image,
-                                                      const corner_t *corners, int32_t *columns, int8_t *edge) {
+                                                      const tinyopt_corner *corners, int32_t *columns, int8_t *edge) {
   int32_t row = op->kernel_width * op->input_channels;
   int32_t rows = op->kernel_height;
   if (op->contiguous) { /* the whole patch is one row */
@@ -49,7 +19,7 @@ __attribute__((noinline)) static int32_t make_columns(const tinyopt_conv2d_s8 *o
     const int8_t *pixels[PIXELS];
     for (int32_t i = 0; i < PIXELS; ++i) {
       pixels[i] = op->contiguous ? image + (corners[i].y * op->input_width + corners[i].x) * op->input_channels
-                                 : patch_row(op, image, &corners[i], ky, edge + i * row);
+                                 : tinyopt_patch_row(op, image, &corners[i], ky, edge + i * row);
     }
     next = tinyopt_triples_columns(pixels, row, next);
   }
@@ -129,10 +99,10 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
       .range = (uint32_t)(op->clamp_high - op->clamp_low),
   };
   for (int32_t batch = 0; batch < op->batches; ++batch) {
-    corner_t corner = {-op->pad_top, -op->pad_left};
+    tinyopt_corner corner = {-op->pad_top, -op->pad_left};
     int32_t x = 0;
     for (int32_t left = op->output_height * op->output_width; left > 0; left -= PIXELS) {
-      corner_t corners[PIXELS]; /* where pixels are missing at the end, the last one stands for them */
+      tinyopt_corner corners[PIXELS]; /* where pixels are missing at the end, the last one stands for them */
       int32_t pixels = tinyopt_min(PIXELS, left);
       for (int32_t i = 0; i < PIXELS; ++i) {
         if (i >= pixels) {
@@ -140,12 +110,7 @@ void tinyopt_conv2d_s8_triples(const tinyopt_conv2d_s8 *op, const int8_t *input,
           continue;
         }
         corners[i] = corner;
-        corner.x += op->stride_width;
-        if (++x == op->output_width) {
-          x = 0;
-          corner.x = -op->pad_left;
-          corner.y += op->stride_height;
-        }
+        corner = tinyopt_next_corner(op, corner, &x);
       }
       int32_t taps = make_columns(op, input, corners, columns, edge);
       outputs.pixels = pixels;

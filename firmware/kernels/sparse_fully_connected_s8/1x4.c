@@ -1,0 +1,6 @@
+/* Fully connected layer of blocks of four inputs. */
+#include "rows.h"
+
+void tinyopt_sparse_fully_connected_s8_1x4(const tinyopt_fully_connected_s8 *op, const int8_t *input, int8_t *output) {
+  tinyopt_sparse_connect(op, input, output, tinyopt_sparse_row_1x4);
+}

@@ -1,0 +1,7 @@
+/* Fully connected layer of single weights, gaps of a byte. */
+#include "rows.h"
+
+void tinyopt_sparse_fully_connected_s8_gaps8(const tinyopt_fully_connected_s8 *op, const int8_t *input,
+                                             int8_t *output) {
+  tinyopt_sparse_connect(op, input, output, tinyopt_sparse_row_gaps8);
+}
