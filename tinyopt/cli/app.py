@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from tinyopt import __version__
+from tinyopt.cli.recipe import recipe_app
 
 app = typer.Typer(
     name="tinyopt",
@@ -19,6 +20,7 @@ app = typer.Typer(
 )
 boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of your own.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
+app.add_typer(recipe_app, name="recipe")
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .pt2 or .tinyopt file.", show_default=False)

@@ -1,0 +1,80 @@
+"""The kinds of stages: a registry from the name in a recipe to what it takes and what it does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from tinyopt.board import Board
+from tinyopt.graph import Graph
+
+if TYPE_CHECKING:
+    from tinyopt.recipe.sources import RecipeData
+
+Role = Literal["train", "validation", "calibration", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a stage works with.
+
+    ``models``: the results so far by stage name, and ``original``. ``folder``: for what must survive an interruption;
+    emptied when the stage is done or has changed. ``output``: the stage's own output folder, for stages that write
+    more than a model; not there yet.
+    """
+
+    graph: Graph
+    board: Board
+    seed: int
+    data: RecipeData
+    models: Mapping[str, Graph]
+    objective: str
+    folder: Path
+    output: Path
+    log: Callable[[str], None]
+    on_progress: Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """``facts``: plain data about what was done. ``graph``: the model that the next stage gets."""
+
+    graph: Graph
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def _no_models(_config: Any) -> tuple[str, ...]:
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
+class StageKind:
+    """``config``: the dataclass (or union of dataclasses) that the stage's fields are read into. ``needs``: data
+    without which it cannot run; ``uses``: data that it looks at where there are some. ``takes``: which models it works on, and
+    ``gives`` which come out. ``models``: names of other models that the configuration refers to."""
+
+    name: str
+    summary: str
+    config: Any
+    work: Callable[[Context, Any], Outcome]
+    takes: Literal["float", "int8", "any"] = "any"
+    gives: Literal["float", "int8", "same"] = "same"
+    needs: frozenset[Role] = frozenset()
+    uses: frozenset[Role] = frozenset()
+    board: bool = False
+    """Whether the result depends on the board."""
+    writes: bool = False
+    """Whether it writes an output folder."""
+    models: Callable[[Any], tuple[str, ...]] = _no_models
+
+
+@cache
+def stage_kinds() -> Mapping[str, StageKind]:
+    """Name in a recipe → kind, in the order in which they are usually run."""
+    from tinyopt.recipe.stages import KINDS
+
+    return {kind.name: kind for kind in KINDS}
