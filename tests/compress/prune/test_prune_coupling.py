@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.float_networks import float_networks
-from tinyopt.compress.prune.cutting import mask_groups, remove_groups
 from tinyopt.compress.prune.coupling import Coupling
+from tinyopt.compress.prune.cutting import mask_groups, remove_groups
 from tinyopt.compress.prune.structured import removable_groups
 from tinyopt.compress.prune.tracing import trace
 from tinyopt.execute import Executor

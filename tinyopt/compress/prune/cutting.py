@@ -59,7 +59,7 @@ def _edited(coupling: Coupling, edit: _Edit) -> tuple[dict[str, Operator], list[
     for operator in graph.operators:
         for position, name in enumerate(operator.inputs):
             if graph.tensors[name].is_constant:
-                key = values[operator.name, position] if (operator.name, position) in values else None
+                key = values.get((operator.name, position))
                 mark = b"" if key is None else repr(key.shape).encode() + key.tobytes()
                 wanted.setdefault(name, {}).setdefault(mark, []).append((operator.name, position))
     tensors: dict[str, Tensor] = {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinyopt.compress.prune.coupling import NO_ATOM, Atoms, Coupling, Cut, Labels, Role
-from tinyopt.graph import Array, Graph, Operator, ops
+from tinyopt.graph import Array, Graph, Operator
 from tinyopt.graph.ops import Attributes
 
 Rule = Callable[["Tracer", Operator, Any], None]
