@@ -105,7 +105,7 @@ class ClippingQuantizer(ActivationQuantizer):
         return bottom, top
 
     def _parameters_of(self, bottom: Tensor, top: Tensor) -> tuple[Tensor, int]:
-        q = activation_quantization(float(bottom), float(top), symmetric=self.symmetric)
+        q = activation_quantization(float(bottom.detach()), float(top.detach()), symmetric=self.symmetric)
         return torch.tensor(q.scale, dtype=torch.float32, device=self.ends.device), q.zero_point
 
     def parameters_now(self) -> tuple[Tensor, int]:

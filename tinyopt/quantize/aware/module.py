@@ -86,13 +86,15 @@ class AwareModule(GraphModule):
 
     def weights_behind(self, name: str) -> Tensor:
         """The real weights that are trained behind the quantized ones of a tensor."""
-        value: Tensor = self._chain(name).original  # type: ignore[assignment]
+        value: Tensor = self._chain(name).original
         return value
 
     def _compute(self, operator: Operator, attributes: Attributes, inputs: list[Tensor]) -> list[Tensor]:
         layer = self.requantized.get(operator.name)
         if layer is None:
             outputs = super()._compute(operator, attributes, inputs)
+            if isinstance(attributes, ops.AveragePool2d) and operator.outputs[0] in self.activation_hooks:
+                return [_halves_by_sign(outputs[0], *self.quantizer(operator.outputs[0]).parameters_now())]
             if operator.name not in self.scaled:
                 return outputs
             return [self._scaled_once(operator, attributes, outputs[0])]
@@ -149,6 +151,12 @@ class AwareModule(GraphModule):
         for part in self.modules():
             if isinstance(part, (ActivationQuantizer, WeightQuantizer)):
                 part.freeze()
+
+
+def _halves_by_sign(y: Tensor, scale: Tensor, zero_point: int) -> Tensor:
+    """Averages whose halves round away from the integer zero, as in integer pooling, rather than from the real zero."""
+    scale = scale.detach()
+    return y + torch.sign(y.detach() + zero_point * scale) * (scale * 2.0**-10)
 
 
 def _rounded_once(y: Tensor, step: Tensor, y_scale: Tensor, more_bits: int = 0) -> Tensor:

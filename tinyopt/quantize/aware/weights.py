@@ -183,7 +183,7 @@ class ConstantQuantizer(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         integers, quantization = tensor_constant(_numpy(values))
         self.scale = torch.tensor(quantization.scale, dtype=torch.float32, device=values.device)
-        real = torch.from_numpy(quantization.dequantize(integers)).to(values.device)
+        real = torch.from_numpy(quantization.dequantize(integers).reshape(values.shape)).to(values.device)
         return replaced(values, real)
 
 
