@@ -34,11 +34,11 @@ class AdaRound:
     """
 
     steps: int = 1000
-    learning_rate: float = 1e-2
-    batch: int = 512
+    learning_rate: float = 0.03
+    batch: int = 256
     positions: int = 16384
     samples: int = 256
-    regularisation: float = 0.01
+    regularisation: float = 0.1
     warm_up: float = 0.2
     seed: int = 0
 

@@ -16,6 +16,7 @@ from tinyopt.quantize.links import (
     links,
     move_factors,
     output_ranges,
+    own_biases,
     scaled_inputs,
     with_constants,
 )
@@ -46,7 +47,7 @@ class Equalise:
             raise DataError("equalisation needs at least one round and a largest factor above 1")
 
     def prepare(self, setting: Setting) -> Changed:
-        graph = setting.graph
+        graph = own_biases(setting.graph)
         found, notes = links(graph)
         constants: dict[str, Array] = {}
         total = [np.ones(link.channels) for link in found]
@@ -98,6 +99,7 @@ class ActivationAware:
         problem = walk_problem(graph)
         if problem is not None:
             return Changed(graph, (f"activation-aware scaling left '{graph.name}' as it is: {problem}",))
+        graph = own_biases(graph)
         found, notes = links(graph)
         found = [link for link in found if link.second.name in setting.weights]
         inputs = self._inputs(setting, {link.second.inputs[0] for link in found})

@@ -27,6 +27,21 @@ class Link:
     channels: int
 
 
+def own_biases(graph: Graph) -> Graph:
+    """The graph with a bias of its own for every layer; equal ones may be one constant."""
+    added: list[Tensor] = []
+    operators = []
+    for operator in graph.operators:
+        if isinstance(operator.attributes, _FIRST) and len(operator.inputs) > 2:
+            bias = graph.tensors[operator.inputs[2]]
+            if bias.is_constant and len(graph.consumers[bias.name]) > 1:
+                name = graph.fresh_name(f"{bias.name}_{operator.name}", [t.name for t in added])
+                added.append(replace(bias, name=name))
+                operator = replace(operator, inputs=(*operator.inputs[:2], name))
+        operators.append(operator)
+    return graph.with_operators(operators, added) if added else graph
+
+
 def links(graph: Graph) -> tuple[list[Link], list[str]]:
     """All pairs in the order of the graph, and for each layer that begins none: why."""
     found: list[Link] = []
@@ -47,9 +62,7 @@ def _follow(graph: Graph, first: Operator) -> Operator | str:
     clamp = getattr(first.attributes, "activation", ops.NONE)
     if clamp not in (ops.NONE, ops.RELU):
         return f"its activation {clamp} does not commute with factors"
-    if any(not t.is_constant for t in graph.ins(first)[1:]) or any(
-        len(graph.consumers.get(name, ())) > 1 for name in first.inputs[1:]
-    ):
+    if any(not t.is_constant for t in graph.ins(first)[1:]) or len(graph.consumers[first.inputs[1]]) > 1:
         return "its weights are computed, or shared with another layer"
     operator = first
     while True:

@@ -173,7 +173,8 @@ class Clustered:
     """At most ``values`` different int8 values in the layer, found by k-means (Han et al. 2016, deep compression).
 
     Weights are divided by the scale of their channel first, so that one codebook serves all channels; an error counts
-    as much as it changes the weight. ``keep_zero``: zero is one of the values, so that pruned weights stay zero.
+    as much as it changes the weight. ``keep_zero``: zero is one of the values, so that pruned weights stay zero
+    (always where a channel has no weights).
     """
 
     values: int = 16
@@ -193,7 +194,8 @@ class Clustered:
         scales = _uniform_scales(rows, -127, 127, least_scales, search=False)
         wanted = np.clip(rows / scales[:, None], -127.0, 127.0)
         importance = np.broadcast_to((scales / scales.max())[:, None] ** 2, rows.shape)
-        book = codebook(wanted, importance, self.values, keep_zero=self.keep_zero, iterations=self.iterations)
+        keep_zero = self.keep_zero or not rows.any(1).all()
+        book = codebook(wanted, importance, self.values, keep_zero=keep_zero, iterations=self.iterations)
         return nearest_value(wanted, book).astype(np.int8), scales
 
     def __str__(self) -> str:
