@@ -36,6 +36,12 @@ class Context:
     output: Path
     log: Callable[[str], None]
     on_progress: Callable[[str, int, int], None]
+    load: Callable[[str], Graph]
+    """A model file by its path in the recipe."""
+
+    def model(self, name: str) -> Graph:
+        """``original``, the result of an earlier stage, or a model file."""
+        return self.models[name] if name in self.models else self.load(name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +59,9 @@ def _no_models(_config: Any) -> tuple[str, ...]:
 
 @dataclass(frozen=True, eq=False)
 class StageKind:
-    """``config``: the dataclass (or union of dataclasses) that the stage's fields are read into. ``needs``: data
-    without which it cannot run; ``uses``: data that it looks at where there are some. ``takes``: which models it works on, and
-    ``gives`` which come out. ``models``: names of other models that the configuration refers to."""
+    """``config``: the dataclass (or union of dataclasses) that the stage's fields are read into. ``takes``: the models
+    that it works on; ``gives``: those that come out. ``needs``: data without which it cannot run; ``uses``: data that
+    it looks at where there are some. ``models``: names of other models that a configuration refers to."""
 
     name: str
     summary: str

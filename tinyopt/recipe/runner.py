@@ -24,6 +24,7 @@ from tinyopt.board import Board, load_board
 from tinyopt.errors import BoardError, RecipeError, TinyoptError
 from tinyopt.graph import Graph, load_graph, save_graph
 from tinyopt.plan.objective import Objective
+from tinyopt.recipe.board_cost import names_board
 from tinyopt.recipe.kinds import Context, Outcome, StageKind
 from tinyopt.recipe.measure import Metrics, measure_model
 from tinyopt.recipe.recipe import Recipe, Stage
@@ -95,6 +96,7 @@ class _Run:
         self.graphs: dict[str, Graph] = {}
         self.rows: list[Row] = []
         self.reused: list[str] = []
+        self.measured: dict[str, Metrics] = {}
         self.original: Graph
 
     def go(self) -> RecipeResult:
@@ -224,6 +226,7 @@ class _Run:
                 output=output,
                 log=log,
                 on_progress=lambda what, done, total: self.on_progress(stage.name, what, done, total),
+                load=self._load,
             )
             started = time.monotonic()
             log(f"{stage.kind.name}: {json.dumps(plain(stage.config))}")
@@ -237,12 +240,17 @@ class _Run:
             log(f"done in {time.monotonic() - started:.1f} s")
         return outcome
 
+    def _load(self, name: str) -> Graph:
+        from tinyopt.importers import load
+
+        return load(self.recipe.folder / name, input_layout=self.recipe.input_layout)
+
     def _finish(
         self, stem: Path, name: str, kind: str, graph: Graph, entry: Mapping[str, Any], known: Mapping[str, Any]
     ) -> None:
         """The figures of a stage's model: those that are known, where they are of the same model, data and board."""
         key = self._metrics_key(entry["model"])
-        metrics = _metrics(known.get("metrics")) if known.get("metrics_key") == key else None
+        metrics = _metrics(known.get("metrics")) if known.get("metrics_key") == key else self.measured.get(key)
         if metrics is None:
             test = self.data.samples("test", graph) if self.data.has("test") else None
             metrics = measure_model(
@@ -253,7 +261,9 @@ class _Run:
                 objective=self.recipe.objective,
                 on_progress=lambda done, total: self.on_progress(name, "accuracy", done, total),
             )
+        if known.get("metrics_key") != key:
             _write_json(stem.with_suffix(".json"), {**entry, "metrics_key": key, "metrics": asdict(metrics)})
+        self.measured[key] = metrics
         self.rows.append(Row(name, kind, metrics, tuple(entry.get("notes", ()))))
 
     def _remember(self, name: str, graph: Graph) -> Graph:
@@ -266,6 +276,7 @@ class _Run:
         """What the result of a stage depends on."""
         before = self.folder / f"{self._stems()[index - 1]}.tinyopt"
         others = dict(zip(["original", *(s.name for s in self.recipe.stages)], self._stems()))
+        depends = stage.kind.board or names_board(stage.config)
         return _digest(
             {
                 "format": FORMAT,
@@ -280,7 +291,7 @@ class _Run:
                     for name in stage.kind.models(stage.config)
                 },
                 "data": {role: self.data.digest(role, self.original) for role in ROLES if _reads(stage.kind, role)},
-                "board": [_board_digest(self.board), self.recipe.objective] if stage.kind.board else None,
+                "board": [_board_digest(self.board), self.recipe.objective] if depends else None,
             }
         )
 

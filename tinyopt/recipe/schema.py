@@ -9,6 +9,7 @@ here as soon as its package exports it.
 
 from __future__ import annotations
 
+import collections.abc
 import dataclasses
 import enum
 import importlib
@@ -37,6 +38,8 @@ from pydantic import (
 )
 
 from tinyopt.errors import TinyoptError
+from tinyopt.graph import Graph
+from tinyopt.recipe.board_cost import BoardCycles
 
 Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
 _SCALARS: dict[Any, Any] = {int: StrictInt, float: Number, bool: StrictBool, str: StrictStr, type(None): None}
@@ -68,6 +71,8 @@ def config_type(kind: Any) -> Any:
         return config_type(arguments[0])
     if origin in (typing.Union, types.UnionType):
         return _union(arguments)
+    if origin is collections.abc.Callable and arguments == ([Graph], float):
+        return Annotated[typing.Literal["cycles"], AfterValidator(lambda _: BoardCycles())]
     if origin is tuple:
         if arguments[-1:] == (Ellipsis,):
             return _many(config_type(arguments[0]))

@@ -1,84 +1,16 @@
-"""What the stages of a recipe do. Each calls one verb of tinyopt with the configuration that the recipe gives it."""
+"""All kinds of stages. Each calls one verb of tinyopt with the configuration that the recipe gives it."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from typing import Literal
 
-from tinyopt.bridge import to_graph, to_torch
 from tinyopt.errors import MismatchError, RecipeError
-from tinyopt.graph import Graph
 from tinyopt.pipeline import Progress, plan_for, run_on_board
 from tinyopt.quantize import PostTraining, quantize
-from tinyopt.quantize.aware import FINE_TUNING, QuantizationAware, train_aware
-from tinyopt.recipe.kinds import Context, Outcome, Role, StageKind
-from tinyopt.train import (
-    Chain,
-    HorizontalFlip,
-    Noise,
-    PadCrop,
-    TimeShift,
-    TrainResult,
-    TrainSettings,
-    fit,
-)
-from tinyopt.train.augment import Augment
-from tinyopt.train.log import describe
-
-_LEARNING: frozenset[Role] = frozenset({"train"})
-_CHECKING: frozenset[Role] = frozenset({"validation"})
-
-
-# ---- training -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Training(TrainSettings):
-    """The settings of ``tinyopt.train`` and ``augment``: changes of training samples, one after the other."""
-
-    augment: tuple[HorizontalFlip | PadCrop | TimeShift | Noise, ...] = ()
-
-
-@dataclass(frozen=True)
-class FineTuning(Training):
-    """Training that starts near its goal: a smaller learning rate."""
-
-    learning_rate: float = 3e-4
-
-
-def settings_of(config: TrainSettings) -> TrainSettings:
-    """The trainer's own settings, without what a stage adds."""
-    return TrainSettings(**{f.name: getattr(config, f.name) for f in fields(TrainSettings)})
-
-
-def augmentation(config: Training) -> Augment | None:
-    """What the trainer applies to each batch."""
-    return Chain(tuple(config.augment)) if config.augment else None
-
-
-def training_facts(context: Context, result: TrainResult) -> dict[str, object]:
-    """What a training run found; its epochs go to the log."""
-    for epoch in result.history:
-        context.log(describe(epoch))
-    best = asdict(result.best)
-    del best["seconds"]  # the only figure that differs from run to run
-    return {"epochs": len(result.history), "best": best, "stopped_early": result.stopped_early}
-
-
-def _train(context: Context, config: Training) -> Outcome:
-    module = to_torch(context.graph)
-    result = fit(
-        module,
-        context.data.samples("train", context.graph),
-        context.data.optional("validation", context.graph),
-        settings_of(config),
-        augment=augmentation(config),
-        folder=context.folder,
-    )
-    return Outcome(to_graph(module), training_facts(context, result))
-
-
-# ---- quantization ---------------------------------------------------------------------------------------------
+from tinyopt.recipe import compression
+from tinyopt.recipe.kinds import Context, Outcome, StageKind
+from tinyopt.recipe.training import AWARE, FINE_TUNE, TRAIN, new_notes
 
 
 def _quantize(context: Context, config: PostTraining) -> Outcome:
@@ -90,47 +22,6 @@ def _quantize(context: Context, config: PostTraining) -> Outcome:
         on_technique=context.on_progress,
     )
     return Outcome(result, notes=new_notes(context.graph, result))
-
-
-@dataclass(frozen=True)
-class AwareTraining(Training):
-    """Training with the roundings of integers: what the trainer uses by default for it."""
-
-    epochs: int = FINE_TUNING.epochs
-    batch_size: int = FINE_TUNING.batch_size
-    learning_rate: float = FINE_TUNING.learning_rate
-    warm_up_epochs: float = FINE_TUNING.warm_up_epochs
-
-
-@dataclass(frozen=True)
-class Aware(QuantizationAware):
-    """The configuration of quantization-aware training, and how to train."""
-
-    training: AwareTraining = field(default_factory=AwareTraining)
-
-
-def _quantize_aware(context: Context, config: Aware) -> Outcome:
-    result = train_aware(
-        context.graph,
-        context.data.samples("train", context.graph),
-        context.data.optional("validation", context.graph),
-        QuantizationAware(**{f.name: getattr(config, f.name) for f in fields(QuantizationAware)}),
-        settings_of(config.training),
-        calibration=context.data.samples("calibration", context.graph),
-        augment=augmentation(config.training),
-        folder=context.folder,
-    )
-    facts = training_facts(context, result.training)
-    return Outcome(result.graph, facts, new_notes(context.graph, result.graph))
-
-
-def new_notes(before: Graph, after: Graph) -> tuple[str, ...]:
-    """Notes of a graph that the one before did not have."""
-    old = before.metadata.get("notes", "").splitlines()
-    return tuple(line for line in after.metadata.get("notes", "").splitlines() if line and line not in old)
-
-
-# ---- the board ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -185,32 +76,25 @@ def _run(context: Context, config: Run) -> Outcome:
         )
     facts = report.to_json()
     del facts["seconds"]
-    return Outcome(context.graph, facts, report.notes)
+    known = context.graph.metadata.get("notes", "").splitlines()
+    return Outcome(context.graph, facts, tuple(note for note in report.notes if note not in known))
 
 
 KINDS = (
-    StageKind("train", "train", Training, _train, "float", needs=_LEARNING, uses=_CHECKING),
-    StageKind("fine_tune", "train on", FineTuning, _train, "float", needs=_LEARNING, uses=_CHECKING),
+    TRAIN,
+    *compression.KINDS,
+    FINE_TUNE,
     StageKind(
         "quantize",
-        "int8 after training",
+        "integers after training",
         PostTraining,
         _quantize,
         "float",
         "int8",
         needs=frozenset({"calibration"}),
     ),
-    StageKind(
-        "qat",
-        "int8 by training",
-        Aware,
-        _quantize_aware,
-        "float",
-        "int8",
-        needs=frozenset({"train", "calibration"}),
-        uses=_CHECKING,
-    ),
-    StageKind("compile", "C sources", Compile, _compile, board=True, writes=True),
-    StageKind("run", "run on the board", Run, _run, needs=frozenset({"test"}), board=True),
+    AWARE,
+    StageKind("compile", "write the C project", Compile, _compile, board=True, writes=True),
+    StageKind("run", "run the test data on the board", Run, _run, needs=frozenset({"test"}), board=True),
 )
 """Every kind of stage, in the order in which they are usually run."""

@@ -1,0 +1,124 @@
+"""The stages that train: from scratch, on, and with the roundings of integers; and what all training stages share."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import TypeAlias
+
+from tinyopt.bridge import to_graph, to_torch
+from tinyopt.compress.prune import KeepZeros
+from tinyopt.graph import Graph
+from tinyopt.quantize.aware import FINE_TUNING, QuantizationAware, train_aware
+from tinyopt.recipe.kinds import Context, Outcome, Role, StageKind
+from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainResult, TrainSettings, fit
+from tinyopt.train.augment import Augment
+from tinyopt.train.log import describe
+
+_LEARNING: frozenset[Role] = frozenset({"train"})
+_CHECKING: frozenset[Role] = frozenset({"validation"})
+
+Augmentations: TypeAlias = tuple[HorizontalFlip | PadCrop | TimeShift | Noise, ...]
+"""Changes of training samples, one after the other."""
+
+
+@dataclass(frozen=True)
+class Training(TrainSettings):
+    """The settings of ``tinyopt.train`` and ``augment``. ``keep_zeros``: weights that are zero at the start, as
+    pruning leaves them, stay zero."""
+
+    augment: Augmentations = ()
+    keep_zeros: bool = False
+
+
+@dataclass(frozen=True)
+class FineTuning(Training):
+    """Training that starts near its goal: a smaller learning rate, and what was pruned stays pruned."""
+
+    learning_rate: float = 3e-4
+    keep_zeros: bool = True
+
+
+@dataclass(frozen=True)
+class AwareTraining(TrainSettings):
+    """Training with the roundings of integers: what the trainer uses by default for it."""
+
+    epochs: int = FINE_TUNING.epochs
+    batch_size: int = FINE_TUNING.batch_size
+    learning_rate: float = FINE_TUNING.learning_rate
+    warm_up_epochs: float = FINE_TUNING.warm_up_epochs
+    augment: Augmentations = ()
+
+
+@dataclass(frozen=True)
+class Aware(QuantizationAware):
+    """The configuration of quantization-aware training, and how to train."""
+
+    training: AwareTraining = field(default_factory=AwareTraining)
+
+
+def settings_of(config: TrainSettings) -> TrainSettings:
+    """The trainer's own settings, without what a stage adds."""
+    return TrainSettings(**{f.name: getattr(config, f.name) for f in fields(TrainSettings)})
+
+
+def augmentation(parts: Augmentations) -> Augment | None:
+    """What the trainer applies to each batch."""
+    return Chain(tuple(parts)) if parts else None
+
+
+def training_facts(context: Context, result: TrainResult) -> dict[str, object]:
+    """What a training run found; its epochs go to the log."""
+    for epoch in result.history:
+        context.log(describe(epoch))
+    best = asdict(result.best)
+    del best["seconds"]  # the only figure that differs from run to run
+    return {"epochs": len(result.history), "best": best, "stopped_early": result.stopped_early}
+
+
+def new_notes(before: Graph, after: Graph) -> tuple[str, ...]:
+    """Notes of a graph that the one before did not have."""
+    old = before.metadata.get("notes", "").splitlines()
+    return tuple(line for line in after.metadata.get("notes", "").splitlines() if line and line not in old)
+
+
+def _train(context: Context, config: Training) -> Outcome:
+    module = to_torch(context.graph)
+    result = fit(
+        module,
+        context.data.samples("train", context.graph),
+        context.data.optional("validation", context.graph),
+        settings_of(config),
+        augment=augmentation(config.augment),
+        callbacks=[KeepZeros()] if config.keep_zeros else [],
+        folder=context.folder,
+    )
+    return Outcome(to_graph(module), training_facts(context, result))
+
+
+def _quantize_aware(context: Context, config: Aware) -> Outcome:
+    result = train_aware(
+        context.graph,
+        context.data.samples("train", context.graph),
+        context.data.optional("validation", context.graph),
+        QuantizationAware(**{f.name: getattr(config, f.name) for f in fields(QuantizationAware)}),
+        settings_of(config.training),
+        calibration=context.data.samples("calibration", context.graph),
+        augment=augmentation(config.training.augment),
+        folder=context.folder,
+    )
+    facts = training_facts(context, result.training)
+    return Outcome(result.graph, facts, new_notes(context.graph, result.graph))
+
+
+TRAIN = StageKind("train", "train", Training, _train, "float", needs=_LEARNING, uses=_CHECKING)
+FINE_TUNE = StageKind("fine_tune", "train on, gently", FineTuning, _train, "float", needs=_LEARNING, uses=_CHECKING)
+AWARE = StageKind(
+    "qat",
+    "integers by training",
+    Aware,
+    _quantize_aware,
+    "float",
+    "int8",
+    needs=frozenset({"train", "calibration"}),
+    uses=_CHECKING,
+)
