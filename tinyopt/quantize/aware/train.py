@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
@@ -21,6 +21,9 @@ from tinyopt.quantize.aware.prepare import prepare
 from tinyopt.train import Callback, DatasetLike, Loss, Position, TrainResult, TrainSettings, fit
 from tinyopt.train.augment import Augment
 from tinyopt.train.dataset import as_dataset
+
+if TYPE_CHECKING:
+    from tinyopt.compress.distill import DistillSettings, TeacherLike
 
 CALIBRATION_SAMPLES = 256
 """Training samples, spread over the data, that calibrate where no other data are given."""
@@ -58,6 +61,8 @@ def train_aware(
     *,
     calibration: Spec | None = None,
     loss: Loss | Literal["cross_entropy", "mean_squared_error"] = "cross_entropy",
+    teacher: TeacherLike | None = None,
+    distillation: DistillSettings | None = None,
     augment: Augment | None = None,
     callbacks: Sequence[Callback] = (),
     folder: str | Path | None = None,
@@ -66,8 +71,10 @@ def train_aware(
 ) -> AwareResult:
     """``quantize_aware``, with the module and the history of its training.
 
-    ``calibration``: what gives the ranges to start from; by default 256 samples of the training data. The rest is as
-    in ``tinyopt.train.fit``; a run with a ``folder`` goes on after an interruption and ends with the same integers.
+    ``calibration``: what gives the ranges to start from; by default 256 samples of the training data. ``teacher``: a
+    graph, file or module whose scores are learned as well, often the float network itself; ``distillation`` says how
+    (its softened scores; hints are for a loop of one's own). The rest is as in ``tinyopt.train.fit``; a run with a
+    ``folder`` goes on after an interruption and ends with the same integers.
 
     Raises:
         ModelError: when the graph is quantized already.
@@ -81,7 +88,7 @@ def train_aware(
         train,
         validation,
         settings,
-        loss=loss,
+        loss=loss if teacher is None else _distillation(module, teacher, distillation, loss),
         augment=augment,
         callbacks=[FreezeAfter(config.freeze_batch_norm, config.freeze_ranges), *callbacks],
         parameters=parameter_groups(module, settings),
@@ -90,6 +97,19 @@ def train_aware(
         progress=progress,
     )
     return AwareResult(convert_trained(module), module, result)
+
+
+def _distillation(
+    module: AwareModule, teacher: TeacherLike, settings: DistillSettings | None, loss: Loss | str
+) -> Loss:
+    from tinyopt.compress.distill import DistillationLoss, DistillSettings
+
+    settings = settings or DistillSettings(temperature=2.0, alpha=0.7)
+    if loss != "cross_entropy":
+        raise TrainingError("a teacher brings its own loss; leave out either the teacher or the loss")
+    if settings.hints or settings.attention:
+        raise TrainingError("hints and attention maps need a training loop of your own around DistillationLoss")
+    return DistillationLoss(module, teacher, settings)
 
 
 def parameter_groups(module: AwareModule, settings: TrainSettings) -> list[dict[str, Any]]:
