@@ -21,6 +21,7 @@ from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
 from tinyopt.plan.costs import Costs
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.sparsity import sparsity_note
 from tinyopt.plan.text import backend_note, call_groups, strips_note
 from tinyopt.report import LayerReport, RunReport, compare, per_class
 
@@ -155,6 +156,7 @@ def run_on_board(
             *((f"kernels chosen by the measurements of {costs.source}",) if costs and costs.source else ()),
             *backend_note(plan),
             *strips_note(plan),
+            *sparsity_note(plan),
             *measurement.notes,
         ),
     )

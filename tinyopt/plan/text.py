@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tinyopt.graph import operator_macs
 from tinyopt.names import short_name
 from tinyopt.plan.lowering import constants_of
+from tinyopt.plan.sparsity import sparsity_note
 
 if TYPE_CHECKING:
     from tinyopt.plan.layout import Buffer
@@ -73,6 +74,7 @@ def _totals(plan: Plan) -> list[str]:
     return [
         *backend_note(plan),
         *strips_note(plan),
+        *sparsity_note(plan),
         f"arena    {plan.arena_bytes:>10,} bytes, {verdict}",
         f"weights  {plan.weights_bytes:>10,} bytes of flash",
         f"tables   {plan.tables_bytes:>10,} bytes of flash",

@@ -35,6 +35,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *add_blocks(const int8_t *column, cons
 static TINYOPT_NEVER_INLINE void channels(const tinyopt_conv2d_s8 *op, const int8_t *columns, int32_t count,
                                           int8_t *output) {
   const int8_t *stream = op->weights;
+  int32_t offset = 2 * op->output_zero_point + 1;
   for (int32_t first = 0; first < op->output_channels; first += 4) {
     int32_t lanes = tinyopt_min(4, op->output_channels - first);
     tinyopt_sparse_sums_4 sums[4] = {{0}};
@@ -45,9 +46,10 @@ static TINYOPT_NEVER_INLINE void channels(const tinyopt_conv2d_s8 *op, const int
     add_blocks(columns, stream, true, &sums[1], &sums[3]);
     stream = add_blocks(columns, stream, false, &sums[0], &sums[2]);
     for (int32_t lane = 0; lane < lanes; ++lane) {
-      tinyopt_sparse_finish_4(op, &sums[lane], first + lane, count, output);
+      tinyopt_sparse_finish_4(op, &sums[lane], first + lane, count, offset, output);
     }
   }
+  tinyopt_sparse_clamp(op, count, output);
 }
 
 void tinyopt_sparse_conv2d_s8_4x1_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {

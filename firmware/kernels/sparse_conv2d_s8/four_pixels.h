@@ -27,34 +27,33 @@ static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_4(void *sums) {
   (void)sums;
 }
 
-/* Four taps of four pixels. x: a word of each. */
-static inline void tinyopt_sparse_transpose_4(const uint32_t *x, uint32_t *words) {
-  uint32_t even[4];
-  uint32_t odd[4];
-  for (int32_t i = 0; i < 4; ++i) {
-    even[i] = tinyopt_sxtb16(x[i]);
-    odd[i] = tinyopt_sxtb16_ror8(x[i]);
-  }
-  words[0] = tinyopt_pack_low(even[0], even[2]);
-  words[1] = tinyopt_pack_low(even[1], even[3]);
-  words[2] = tinyopt_pack_low(odd[0], odd[2]);
-  words[3] = tinyopt_pack_low(odd[1], odd[3]);
-  words[4] = tinyopt_pack_high(even[0], even[2]);
-  words[5] = tinyopt_pack_high(even[1], even[3]);
-  words[6] = tinyopt_pack_high(odd[0], odd[2]);
-  words[7] = tinyopt_pack_high(odd[1], odd[3]);
-}
-
-static TINYOPT_NEVER_INLINE int8_t *tinyopt_sparse_columns_4(const int8_t *const *pixels, int32_t taps,
-                                                             int8_t *columns) {
+static inline int8_t *tinyopt_sparse_columns_4(const int8_t *const *pixels, int32_t taps, int8_t *columns) {
   const int8_t *x0 = pixels[0];
   const int8_t *x1 = pixels[1];
   const int8_t *x2 = pixels[2];
   const int8_t *x3 = pixels[3];
   uint32_t *words = (uint32_t *)(void *)columns;
-  for (; taps >= 4; taps -= 4, words += 8, x0 += 4, x1 += 4, x2 += 4, x3 += 4) {
-    uint32_t x[4] = {tinyopt_load_s8x4(x0), tinyopt_load_s8x4(x1), tinyopt_load_s8x4(x2), tinyopt_load_s8x4(x3)};
-    tinyopt_sparse_transpose_4(x, words);
+  for (; taps >= 4; taps -= 4, words += 8, x0 += 4, x1 += 4, x2 += 4, x3 += 4) { /* four taps of pixels a, b, c, d */
+    uint32_t a = tinyopt_load_s8x4(x0);
+    uint32_t c = tinyopt_load_s8x4(x2);
+    uint32_t a_even = tinyopt_sxtb16(a);
+    uint32_t c_even = tinyopt_sxtb16(c);
+    uint32_t a_odd = tinyopt_sxtb16_ror8(a);
+    uint32_t c_odd = tinyopt_sxtb16_ror8(c);
+    words[0] = tinyopt_pack_low(a_even, c_even);
+    words[2] = tinyopt_pack_low(a_odd, c_odd);
+    words[4] = tinyopt_pack_high(a_even, c_even);
+    words[6] = tinyopt_pack_high(a_odd, c_odd);
+    uint32_t b = tinyopt_load_s8x4(x1);
+    uint32_t d = tinyopt_load_s8x4(x3);
+    uint32_t b_even = tinyopt_sxtb16(b);
+    uint32_t d_even = tinyopt_sxtb16(d);
+    uint32_t b_odd = tinyopt_sxtb16_ror8(b);
+    uint32_t d_odd = tinyopt_sxtb16_ror8(d);
+    words[1] = tinyopt_pack_low(b_even, d_even);
+    words[3] = tinyopt_pack_low(b_odd, d_odd);
+    words[5] = tinyopt_pack_high(b_even, d_even);
+    words[7] = tinyopt_pack_high(b_odd, d_odd);
   }
   for (; taps > 0; --taps, words += 2) {
     words[0] = tinyopt_pair(*x0++, *x2++);
@@ -63,29 +62,35 @@ static TINYOPT_NEVER_INLINE int8_t *tinyopt_sparse_columns_4(const int8_t *const
   return (int8_t *)words;
 }
 
-static inline int8_t tinyopt_sparse_output(const tinyopt_conv2d_s8 *op, int32_t sum, int32_t multiplier,
-                                           int32_t right) {
-  int8_t value = tinyopt_requantize_doubled_s8(2 * sum, multiplier, right, 2 * op->output_zero_point + 1);
-  return (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
-}
-
-/* One channel of `count` pixels. */
+/* One channel of `count` pixels, saturated to int8. offset: 2 * output zero point + 1. */
 static inline void tinyopt_sparse_finish_4(const tinyopt_conv2d_s8 *op, const tinyopt_sparse_sums_4 *sums,
-                                           int32_t channel, int32_t count, int8_t *output) {
+                                           int32_t channel, int32_t count, int32_t offset, int8_t *output) {
   int32_t i = channel * op->per_channel;
   int32_t multiplier = op->multipliers[i];
   int32_t right = -op->shifts[i] - 1;
   int32_t step = op->output_channels;
   output += channel;
-  *output = tinyopt_sparse_output(op, sums->sum0, multiplier, right);
+  output[0] = tinyopt_requantize_doubled_s8(2 * sums->sum0, multiplier, right, offset);
+  if (count == TINYOPT_SPARSE_FOUR) { /* the usual case, without asking for every pixel */
+    output[step] = tinyopt_requantize_doubled_s8(2 * sums->sum1, multiplier, right, offset);
+    output[2 * step] = tinyopt_requantize_doubled_s8(2 * sums->sum2, multiplier, right, offset);
+    output[3 * step] = tinyopt_requantize_doubled_s8(2 * sums->sum3, multiplier, right, offset);
+    return;
+  }
   if (count > 1) {
-    output[step] = tinyopt_sparse_output(op, sums->sum1, multiplier, right);
+    output[step] = tinyopt_requantize_doubled_s8(2 * sums->sum1, multiplier, right, offset);
   }
   if (count > 2) {
-    output[2 * step] = tinyopt_sparse_output(op, sums->sum2, multiplier, right);
+    output[2 * step] = tinyopt_requantize_doubled_s8(2 * sums->sum2, multiplier, right, offset);
   }
-  if (count > 3) {
-    output[3 * step] = tinyopt_sparse_output(op, sums->sum3, multiplier, right);
+}
+
+/* What is left to do where the activation is narrower than int8. */
+static inline void tinyopt_sparse_clamp(const tinyopt_conv2d_s8 *op, int32_t count, int8_t *output) {
+  if (op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX) {
+    for (int32_t i = 0; i < count * op->output_channels; ++i) {
+      output[i] = (int8_t)tinyopt_clamp(output[i], op->clamp_low, op->clamp_high);
+    }
   }
 }
 
@@ -93,13 +98,15 @@ static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_channels_4(const tinyopt_conv2d
                                                             int32_t count, int8_t *output, tinyopt_sparse_row *row_of) {
   const int8_t *stream = op->weights;
   int32_t taps = op->kernel_height * op->kernel_width * op->input_channels;
+  int32_t offset = 2 * op->output_zero_point + 1;
   for (int32_t channel = 0; channel < op->output_channels; ++channel) {
     int32_t bias = op->bias[channel];
     tinyopt_sparse_sums_4 sums = {bias, bias, bias, bias};
     tinyopt_sparse_walk walk = {columns, taps, 8, tinyopt_sparse_add_4, tinyopt_sparse_flush_4, &sums};
     stream = row_of(&walk, stream);
-    tinyopt_sparse_finish_4(op, &sums, channel, count, output);
+    tinyopt_sparse_finish_4(op, &sums, channel, count, offset, output);
   }
+  tinyopt_sparse_clamp(op, count, output);
 }
 
 #endif

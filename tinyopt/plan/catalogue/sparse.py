@@ -18,6 +18,8 @@ from tinyopt.plan.packing import bias_name, folded_bias, is_narrow, output_limit
 from tinyopt.plan.sparse import FORMATS, Format
 
 DENSE, CONVOLUTION = "sparse_fully_connected_s8", "sparse_conv2d_s8"
+FAMILIES = frozenset({DENSE, CONVOLUTION})
+"""Families of the kernels that neither store nor multiply zeros."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,10 @@ def _accepts(kind: type[ops.FullyConnected] | type[ops.Conv2d], stored: Format) 
             return False
         ins = graph.ins(operator)
         weights = ins[1].value
+        if isinstance(a, ops.Conv2d) and stored.name == "1x4":  # a block lies in one row of taps
+            row = weights.shape[2] * weights.shape[3]
+            if row % 4 and not contiguous_patches(graph, operator):
+                return False
         return stored.suits(_rows(weights)) and is_narrow(
             weights, folded_bias(ins, weights), *_multipliers(graph, operator)
         )
@@ -117,7 +123,8 @@ def _cost(stored: Format, rates: _Rates, pixels: int) -> Callable[[Graph, Operat
         outputs, taps = weights.shape
         entries, runs = stored.steps(weights)
         blocks = -(-(y.size // outputs) // pixels)
-        return float(blocks) * (rates.entry * entries + rates.run * runs + rates.output * outputs + rates.tap * taps)
+        one = rates.entry * entries + rates.run * runs + rates.output * outputs + rates.tap * taps
+        return float(blocks * one)
 
     return cost
 
@@ -142,7 +149,7 @@ _PORTABLE_CONVOLUTION = {
 _DSP_CONVOLUTION = {
     "gaps8": _Rates(24, 8, 75, 9),
     "gaps4": _Rates(26, 8, 75, 9),
-    "1x4": _Rates(38, 8, 75, 9),
+    "1x4": _Rates(28, 8, 75, 8),
     "4x1": _Rates(36, 16, 75, 9),
     "1of4": _Rates(44, 4, 75, 9),
     "2of4": _Rates(44, 4, 75, 9),
