@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 import typer
 
 from tinyopt import __version__
+from tinyopt.cli.quantize import quantize
 from tinyopt.cli.recipe import recipe_app
 
 app = typer.Typer(
@@ -117,42 +118,7 @@ def inspect(
     inspect_model(model, json_output=json_output, optimise=optimise, input_layout=input_layout)
 
 
-@app.command()
-def quantize(
-    model: ModelArgument,
-    calibration: Annotated[
-        str,
-        typer.Option("--calibration", "-c", help="Calibration data: .npz, .npy, a folder, or random:SEED:N."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The quantized model (.tinyopt).")],
-    method: Annotated[
-        str, typer.Option("--method", help="How activation ranges are chosen: max or percentile.")
-    ] = "max",
-    percentile: Annotated[float, typer.Option("--percentile", help="For --method percentile, in percent.")] = 99.99,
-    limit: Annotated[int, typer.Option("--limit", min=0, help="Use the first N samples; 0 uses all.")] = 0,
-    float_io: Annotated[bool, typer.Option("--float-io", help="Keep float32 inputs and outputs.")] = False,
-    data: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--data", "-d", help="Compare float and int8 on this data (accuracy where it has labels)."),
-    ] = None,
-    input_layout: LayoutOption = "nchw",
-    json_output: JsonOption = False,
-) -> None:
-    """Quantize a float model to int8 after training (per-channel weights, asymmetric activations)."""
-    from tinyopt.cli.commands import quantize_model
-
-    quantize_model(
-        model,
-        calibration,
-        output,
-        method=method,
-        percentile=percentile,
-        limit=limit,
-        float_io=float_io,
-        data=data,
-        input_layout=input_layout,
-        json_output=json_output,
-    )
+app.command()(quantize)
 
 
 @app.command("compile")

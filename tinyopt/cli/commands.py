@@ -20,7 +20,6 @@ from tinyopt.graph import (
     operator_parameter_bytes,
     parameter_bytes,
     peak_activation_bytes,
-    save_graph,
 )
 
 if TYPE_CHECKING:
@@ -104,43 +103,6 @@ def inspect_model(path: Path, *, json_output: bool, optimise: bool, input_layout
     )
 
 
-def quantize_model(
-    path: Path,
-    calibration: str,
-    output: Path,
-    *,
-    method: str,
-    percentile: float,
-    limit: int,
-    float_io: bool,
-    data: str | None,
-    input_layout: str,
-    json_output: bool,
-) -> None:
-    from tinyopt.quantize import CalibrationMethod, MaxRange, Percentile, PostTraining
-
-    methods: dict[str, CalibrationMethod] = {"max": MaxRange(), "percentile": Percentile(percentile)}
-    if method not in methods:
-        raise DataError(f"--method must be one of {', '.join(methods)}, not '{method}'")
-    graph = load_model(path, input_layout=input_layout)
-    config = PostTraining(calibration=methods[method], float_io=float_io)
-    result = _quantized(graph, calibration, config, limit)
-    save_graph(result, output)
-    facts: dict[str, Any] = {
-        "model": graph.name,
-        "output": str(output),
-        "float_parameter_bytes": parameter_bytes(graph),
-        "int8_parameter_bytes": parameter_bytes(result),
-    }
-    if data is not None:
-        facts |= _accuracy_loss(graph, result, data)
-    if json_output:
-        print_json(facts)
-        return
-    for key, value in facts.items():
-        console().print(f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
-
-
 def _accuracy_loss(graph: Graph, quantized: Graph, data: str) -> dict[str, Any]:
     """Float and int8 on the same samples: top-1 where there are labels, agreement and signal-to-noise everywhere."""
     from tinyopt.pipeline import reference_outputs
@@ -168,7 +130,6 @@ def _accuracy_loss(graph: Graph, quantized: Graph, data: str) -> dict[str, Any]:
 
 
 def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
-    from tinyopt.plan.sparsity import sparsity_note
     from tinyopt.plan.text import call_groups, strips_note
 
     return {
@@ -184,7 +145,6 @@ def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
         "tuning": plan.costs.source or None,
         "library": plan.backend.title if plan.backend else None,
         "strips": strips_note(plan),
-        "sparsity": sparsity_note(plan),
         "layers": [
             {
                 "name": plan.parts.get(call.operator.name, call.operator.name),
