@@ -130,6 +130,7 @@ def _accuracy_loss(graph: Graph, quantized: Graph, data: str) -> dict[str, Any]:
 
 
 def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
+    from tinyopt.plan.sparsity import sparsity_note
     from tinyopt.plan.text import call_groups, strips_note
 
     return {
@@ -145,6 +146,7 @@ def _plan_facts(plan: Plan, output: Path) -> dict[str, Any]:
         "tuning": plan.costs.source or None,
         "library": plan.backend.title if plan.backend else None,
         "strips": strips_note(plan),
+        "sparsity": sparsity_note(plan),
         "layers": [
             {
                 "name": plan.parts.get(call.operator.name, call.operator.name),
