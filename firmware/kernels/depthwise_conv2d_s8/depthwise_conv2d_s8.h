@@ -50,8 +50,8 @@ void tinyopt_depthwise_conv2d_s8_ref(const tinyopt_depthwise_conv2d_s8 *op, cons
 /* Arm DSP extension; multiplier must be 1. weights: [kernel_height][kernel_width][input_channels]. */
 void tinyopt_depthwise_conv2d_s8_dsp(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output);
 
-/* Whether the 3x3 kernel runs along columns instead of rows: where they are longer, and a column of outputs lies where
- * the column of inputs lay, so that it works in place. */
+/* Whether kernels that go line by line run along columns instead of rows: where they are longer, and a column of
+ * outputs lies where the column of inputs lay, so that it works in place. */
 static inline bool tinyopt_depthwise_conv2d_s8_turned(const tinyopt_depthwise_conv2d_s8 *op) {
   return op->input_height > op->input_width && op->output_width == op->input_width;
 }
@@ -80,6 +80,14 @@ void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu(const tinyopt_depthwise_conv2d_s8 
                                               int8_t *output, void *scratch);
 void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
                                                        int8_t *output, void *scratch);
+
+/* Arm DSP extension: any window, multiplier 1; strides of 1 along a dilated axis, and padding before the image that a
+ * window of the first output does not lie in as a whole. weights, bias, sums, shifts and in place: as dsp_3x3, [3][3]
+ * being the window; dilated ones not in place. scratch: 4 * kernel * (4 * words + line) bytes, with kernel the window
+ * across lines and words = max((width + 1 + stride % 2) / 2, 2), width and stride those along a line; line = (n + 3) /
+ * 4 * 2 * stride + words, n: outputs of a line, divided by the dilation and rounded up. */
+void tinyopt_depthwise_conv2d_s8_dsp_lines(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                           void *scratch);
 
 /* Helium (MVE); multiplier must be 1, and every shift to the right. weights: a stream of bytes, aligned to four; per
  * eight channels: four biases (input zero point folded in), multipliers and shifts of the even ones, the same of the
