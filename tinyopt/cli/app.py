@@ -8,6 +8,10 @@ from typing import Annotated, Optional
 import typer
 
 from tinyopt import __version__
+from tinyopt.cli.aware import qat
+from tinyopt.cli.distill import distill
+from tinyopt.cli.factorize import factorize
+from tinyopt.cli.prune import prune
 from tinyopt.cli.quantize import quantize
 from tinyopt.cli.recipe import recipe_app
 
@@ -22,6 +26,7 @@ app = typer.Typer(
 boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of your own.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
 app.add_typer(recipe_app, name="recipe")
+app.command()(prune)
 
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .pt2 or .tinyopt file.", show_default=False)
@@ -119,6 +124,9 @@ def inspect(
 
 
 app.command()(quantize)
+app.command()(factorize)
+app.command()(distill)
+app.command()(qat)
 
 
 @app.command("compile")
@@ -259,6 +267,47 @@ def tune(
         port=port,
         flash=flash,
         optimise=optimise,
+        input_layout=input_layout,
+        json_output=json_output,
+    )
+
+
+@app.command()
+def analyse(
+    model: ModelArgument,
+    board: BoardOption,
+    data: DataOption,
+    samples: Annotated[int, typer.Option("--samples", min=1, help="Use the first N samples of the data.")] = 256,
+    tolerance: Annotated[
+        float,
+        typer.Option("--tolerance", min=0, max=100, help="Loss of accuracy that is harmless, in points (of 100)."),
+    ] = 1.0,
+    objective: ObjectiveOption = "latency=1,flash=1",
+    run: Annotated[
+        bool, typer.Option("--run/--no-run", help="Measure the cycles of layers on an emulated board, or predict them.")
+    ] = True,
+    cache: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--cache", help="A file that keeps what was found, so that an interrupted analysis goes on."),
+    ] = None,
+    input_layout: LayoutOption = "nchw",
+    json_output: JsonOption = False,
+) -> None:
+    """Show where cycles, flash and RAM go, what each layer bears, and what would save most on the board.
+
+    The data are float samples of the float model; with labels, accuracy decides what is harmless.
+    """
+    from tinyopt.cli.analyse import analyse_model
+
+    analyse_model(
+        model,
+        board,
+        data,
+        samples=samples,
+        tolerance=tolerance,
+        objective=objective,
+        run=run,
+        cache=cache,
         input_layout=input_layout,
         json_output=json_output,
     )
