@@ -107,7 +107,7 @@ class Suggestion:
 
     def __str__(self) -> str:
         t = self.trial
-        loss = "" if t.accuracy_loss is None else f", accuracy {-100 * t.accuracy_loss:+.2f} points"
+        loss = "" if t.accuracy_loss is None else f", accuracy {100 * (0.0 - t.accuracy_loss):+.2f} points"
         noise = "" if t.sqnr_db is None else f", SQNR {t.sqnr_db:.1f} dB"
         return (
             f"{t.layer}: {t.technique}: cycles {-self.saved_cycles_share:+.1%}, flash {-self.saved_flash_share:+.1%}"
@@ -134,9 +134,7 @@ class Analysis:
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
         facts = asdict(self)
-        facts["suggestions"] = [
-            {**facts_of, "text": str(s)} for s, facts_of in zip(self.suggestions, facts["suggestions"])
-        ]
+        facts["suggestions"] = [{**asdict(item), "text": str(item)} for item in self.suggestions]
         return facts
 
 
@@ -192,7 +190,7 @@ class _Run:
         digest = hashlib.sha256(f"{__version__} {board_digest(self.board)} {self.config.objective}".encode())
         digest.update(str(self.graph).encode())
         arrays: list[Array] = [t.value for t in self.graph.constants()]
-        arrays += [array for array in self.samples.inputs.values()]
+        arrays += list(self.samples.inputs.values())
         arrays += [] if self.samples.labels is None else [self.samples.labels]
         for array in arrays:
             digest.update(np.ascontiguousarray(array).data)

@@ -28,7 +28,7 @@ def render(analysis: Analysis, *, suggestions: int = 12) -> RenderableType:
                 t.technique,
                 f"{-item.saved_cycles_share:+.1%}",
                 f"{-item.saved_flash_share:+.1%}",
-                "–" if t.accuracy_loss is None else f"{-100 * t.accuracy_loss:+.2f} points",
+                "–" if t.accuracy_loss is None else f"{100 * (0.0 - t.accuracy_loss):+.2f} points",
                 "–" if t.sqnr_db is None else f"{t.sqnr_db:.1f}",
             )
         parts.append(table)

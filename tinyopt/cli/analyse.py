@@ -26,8 +26,9 @@ def analyse_model(
     from tinyopt.plan.objective import Objective
 
     goal = Objective.parse(objective)
+    latency, flash = _worth(goal.weights)
     config = Sensitivity(
-        samples=samples, tolerance=tolerance / 100, objective=str(goal), run=run, **_worth(goal.weights)
+        samples=samples, tolerance=tolerance / 100, latency=latency, flash=flash, objective=str(goal), run=run
     )
     board = load_board(board_name)
     graph = load_model(model, input_layout=input_layout)
@@ -44,8 +45,8 @@ def analyse_model(
     console().print(render(result))
 
 
-def _worth(weights: dict[str, float]) -> dict[str, float]:
-    """What a share of cycles and of flash is worth in the ranking: as in the objective, both alike where it names
-    neither."""
+def _worth(weights: dict[str, float]) -> tuple[float, float]:
+    """What a share of cycles and of flash is worth in the ranking: as in the objective. What it does not name counts a
+    tenth; both count alike where it names neither."""
     latency, flash = weights["latency"] + weights["energy"], weights["flash"]
-    return {"latency": latency or 0.1, "flash": flash or 0.1} if latency or flash else {"latency": 1.0, "flash": 1.0}
+    return (latency or 0.1 * flash, flash or 0.1 * latency) if latency or flash else (1.0, 1.0)
