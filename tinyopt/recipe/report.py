@@ -52,8 +52,9 @@ class Budget:
         text = f"{self.name}: {found}, wanted {_bound(self.name)} {limit}"
         if self.met:
             return f"{text}: met"
-        missed = _amount(self.name, abs(self.value - self.limit))
-        by = missed if _is_share(self.name) else f"{missed} ({self.excess:.1%})"
+        by = f"{100 * self.excess:.2f} points"
+        if not self.name.startswith("accuracy"):
+            by = f"{_amount(self.name, self.value - self.limit)} ({self.excess:.1%})"
         return f"{text}: missed by {by}"
 
 
@@ -147,10 +148,6 @@ def _budgets(wanted: Budgets, found: Metrics, reference: float | None) -> tuple[
 def _budget_facts(budget: Budget) -> dict[str, Any]:
     facts = asdict(budget)
     return {**facts, "excess": None if budget.value is None else budget.excess, "met": budget.met}
-
-
-def _is_share(name: str) -> bool:
-    return name.startswith("accuracy")
 
 
 def _bound(name: str) -> str:
