@@ -152,14 +152,13 @@ class GradualPruning(Callback):
     def on_step_end(self, position: Position) -> None:
         total = position.steps_per_epoch * position.epochs
         begin, end = (math.floor(share * total) for share in (self.schedule.begin, self.schedule.end))
-        step = position.step
-        if not (begin < step <= max(end, begin + 1)) or ((step - begin) % self.schedule.interval and step != end):
+        step, end = position.step, max(end, begin + 1)
+        if not begin < step <= end or ((step - begin) % self.schedule.interval and step != end):
             return
         module = _graph_module(position.module)
-        amount = self.config.amount * self.schedule.share(step / total)
-        if step >= end:
-            amount = self.config.amount
-        self._update(module, amount, step, (step - begin) / max(end - begin, 1))
+        share = 1.0 if step == end else self.schedule.share(step / total)
+        amount = self.config.amount * share
+        self._update(module, amount, step, (step - begin) / (end - begin))
 
     def _update(self, module: GraphModule, amount: float, step: int, way: float) -> None:
         config = self.config.at(amount)

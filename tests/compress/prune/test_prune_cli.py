@@ -1,0 +1,106 @@
+"""``tinyopt prune``: files in, files out, errors that name the option."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from tinyopt.cli.app import app
+from tinyopt.errors import TinyoptError
+from tinyopt.graph import DType, GraphBuilder, graph_macs, load_graph, ops, save_graph
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of a convolution and a dense layer, and labelled data for it."""
+    random = np.random.default_rng(0)
+    b = GraphBuilder("little")
+
+    def weights(name: str, *shape: int) -> str:
+        return b.constant(name, random.standard_normal(shape).astype(np.float32))
+
+    x = b.input("x", (1, 6, 6, 2), DType.FLOAT32)
+    x = b.add(ops.Conv2d(activation=ops.RELU), [x, weights("w", 8, 3, 3, 2), weights("b", 8)], name="conv")
+    x = b.add(ops.Reduce(ops.ReduceKind.MEAN, (1, 2)), [x])
+    b.output(b.add(ops.FullyConnected(), [x, weights("v", 3, 8)], name="scores"))
+    place = tmp_path_factory.mktemp("prune")
+    save_graph(b.build(), place / "model.tinyopt")
+    inputs = random.standard_normal((48, 6, 6, 2)).astype(np.float32)
+    np.savez(place / "data.npz", x=inputs, y=np.arange(48) % 3)
+    return place
+
+
+def run(folder: Path, *arguments: str) -> str:
+    command = ["prune", str(folder / "model.tinyopt"), "-o", str(folder / "out.tinyopt"), *arguments]
+    result = CliRunner().invoke(app, command, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.stdout
+
+
+def test_half_of_the_weights_become_zero(folder: Path) -> None:
+    text = run(folder, "--amount", "0.5")
+    graph = load_graph(folder / "out.tinyopt")
+    zeros = sum(int((graph.tensors[name].value == 0).sum()) for name in ("w", "v"))
+    assert zeros == 84 and "50.0%" in text and "conv" in text
+
+
+@pytest.mark.parametrize(("pattern", "share"), [("2:4", 0.5), ("1x4", 0.5), ("1:3", 2 / 3)])
+def test_patterns(folder: Path, pattern: str, share: float) -> None:
+    facts = json.loads(run(folder, "--pattern", pattern, "--json"))
+    assert facts["sparsity"] == pytest.approx(share, abs=0.07) and facts["macs"] == facts["macs_before"]
+
+
+def test_structured_pruning_to_a_share_of_the_work(folder: Path) -> None:
+    facts = json.loads(run(folder, "--structured", "--macs", "0.5", "--data", str(folder / "data.npz"), "--json"))
+    graph = load_graph(folder / "out.tinyopt")
+    assert graph_macs(graph) == facts["macs"] <= 0.5 * facts["macs_before"]
+    assert graph.tensors["w"].shape == (4, 3, 3, 2) and 0 <= facts["accuracy"] <= 1
+    assert facts["layers"][0]["weights"] == [4, 3, 3, 2]
+    assert any("cannot" not in note and "'scores' keeps its channels" in note for note in facts["notes"])
+
+
+def test_predicted_cycles_of_a_board_are_a_target(folder: Path) -> None:
+    text = run(folder, "--structured", "--cycles", "0.7", "-b", "mps2_an386", "--criterion", "l1")
+    assert "8x3x3x2 → " in text
+
+
+def test_schedules_train_between(folder: Path) -> None:
+    data = ["--data", str(folder / "data.npz"), "--epochs", "1"]
+    for options in (
+        ["--schedule", "iterative", "--steps", "2"],
+        ["--schedule", "gradual", "--regrow", "gradient"],
+        ["--schedule", "lottery", "--steps", "1", "--rewind-step", "1"],
+        ["--criterion", "taylor"],
+    ):
+        facts = json.loads(run(folder, "--amount", "0.6", *data, *options, "--json"))
+        assert facts["sparsity"] == pytest.approx(0.6, abs=0.02) and facts["accuracy"] is not None
+    run(folder, "--structured", "--unit", "channels", "--schedule", "iterative", *data)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--macs", "0.5"], "--macs needs --structured"),
+        (["--structured", "--macs", "0.5", "--amount", "0.5"], "not both"),
+        (["--structured", "--macs", "0.5", "--parameters", "0.5"], "only one of"),
+        (["--structured", "--cycles", "0.5"], "give --board"),
+        (["--pattern", "4"], "--pattern must be"),
+        (["--pattern", "2:4", "--amount", "0.3"], "leave out --amount"),
+        (["--criterion", "l3"], "--criterion must be"),
+        (["--criterion", "taylor"], "labels"),
+        (["--schedule", "gradual"], "give --epochs"),
+        (["--schedule", "slow"], "--schedule must be"),
+        (["--regrow", "random"], "needs --schedule gradual"),
+        (["--scope", "all"], "scope is"),
+        (["--amount", "1.5"], "amount must be a share"),
+        (["--skip", "convolution"], "fits no layer"),
+        (["--structured", "--unit", "rows"], "unit is one of"),
+    ],
+)
+def test_mistakes_are_named(folder: Path, options: list[str], message: str) -> None:
+    with pytest.raises(TinyoptError, match=message):
+        run(folder, *options)
