@@ -91,7 +91,32 @@ def convolution(draw, pattern: str) -> Graph:
     return _layer(draw, attributes, (draw(st.integers(1, 2)), *size, depth), weights.reshape(channels, *kernel, depth))
 
 
+@st.composite
+def frequent(draw, kind: str) -> Graph:
+    """Weights around zero, or of one value: some codes are short, others as long as they can be."""
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    outputs = draw(st.integers(1, 9))
+    depth = draw(st.integers(60, 300))
+    kernel = (1, 1) if kind == "fully_connected" else (draw(st.integers(1, 3)), draw(st.integers(1, 3)))
+    shape = (outputs, *kernel, depth if kernel == (1, 1) else draw(st.integers(8, 40)))
+    spread = draw(st.sampled_from([0.0, 0.6, 6.0, 15.0]))
+    weights = np.clip(np.round(rng.laplace(0, spread, shape) if spread else np.full(shape, -77)), -127, 127)
+    weights.flat[rng.integers(weights.size)] = -128
+    values = weights.reshape(outputs, -1).astype(np.int8)
+    activation = draw(ACTIVATIONS)
+    if kind == "fully_connected":
+        return _layer(
+            draw, ops.FullyConnected(activation=activation), (draw(st.integers(1, 2)), values.shape[1]), values
+        )
+    padding = ops.Padding(kernel[0] // 2, kernel[0] // 2, kernel[1] // 2, kernel[1] // 2)
+    attributes = ops.Conv2d(padding=padding, activation=activation)
+    size = draw(st.integers(3, 5)), draw(st.integers(3, 5))
+    return _layer(draw, attributes, (1, *size, shape[3]), values.reshape(shape))
+
+
 CASES = {
+    "coded_fully_connected": frequent("fully_connected"),
+    "coded_convolution": frequent("convolution"),
     **{f"sparse_fully_connected_{pattern}": fully_connected(pattern) for pattern in PATTERNS},
     **{f"sparse_convolution_{pattern}": convolution(pattern) for pattern in PATTERNS},
 }

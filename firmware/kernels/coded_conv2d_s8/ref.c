@@ -1,0 +1,9 @@
+/* Convolution in portable C with coded weights. */
+#include "coded_conv2d_s8.h"
+
+void tinyopt_coded_conv2d_s8_ref(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                 void *scratch) {
+  tinyopt_conv2d_s8 dense = op->dense;
+  dense.weights = scratch;
+  tinyopt_conv2d_s8_ref(&dense, input, output, tinyopt_coded_conv2d_s8_decode(op, scratch));
+}
