@@ -334,6 +334,27 @@ def test_settings_without_sense_are_refused() -> None:
             make()
 
 
+def test_shared_weights_stay() -> None:
+    b = GraphBuilder("twice")
+    x = b.input("x", (1, 16), DType.FLOAT32)
+    w = b.constant("w", low_rank(16, 16, 2))
+    y = b.add(ops.FullyConnected(ops.RELU), [x, w], output="one")
+    b.output(b.add(ops.FullyConnected(), [y, w], output="two"))
+    report = explain(b.build())[1]
+    assert not report.layers and all("shared" in row.reason for row in report.left)
+
+
+def test_a_budget_is_met_where_the_costs_of_layers_do_not_add_up() -> None:
+    graph = network()
+
+    def cost(part: Graph) -> float:
+        # A network costs a third more than its layers.
+        return graph_macs(part) * (4 / 3 if len(part.operators) > 4 else 1)
+
+    changed, report = explain(graph, Factorization(rule=CostBudget(0.5, cost)))
+    assert report.missed is None and cost(changed) <= 0.5 * cost(graph)
+
+
 def test_a_quantized_graph_is_refused() -> None:
     with pytest.raises((ModelError, GraphError), match="factorize the float model first"):
         factorize(quantize(network(), "random:0:2"))

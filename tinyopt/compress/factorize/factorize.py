@@ -25,7 +25,7 @@ from tinyopt.graph import Graph, graph_macs
 Progress = Callable[[int, int], None]
 LEVELS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
 """Shares of a layer's energy to leave out, from which a budget chooses."""
-REFINEMENTS = 4
+REFINEMENTS = 6
 """How often a budget is corrected by what the network as a whole costs."""
 
 
@@ -230,7 +230,7 @@ class _Run:
         start = total(self._installed(fixed)) if fixed else before
         rest = start - sum(p[0].cost for p in points)
         target, best, best_total = budget, dict(fixed), start
-        for _ in range(1 if counts else REFINEMENTS):
+        for attempt in range(1 if counts else REFINEMENTS):
             indices = share_out(points, target - rest)
             chosen = dict(fixed)
             for (name, candidates), index in zip(open_layers.items(), indices):
@@ -241,7 +241,8 @@ class _Run:
                 best, best_total = chosen, now
             if best_total <= budget:
                 break
-            target -= now - budget
+            # The layers' costs do not quite add up: aim lower, ever more so while the same choice comes back.
+            target -= (now - budget) * 2**attempt
         for name in open_layers:
             if name not in best:
                 self._leave(name, "the budget is met without it", refuse=False)

@@ -76,6 +76,8 @@ def layer_of(graph: Graph, operator: Operator) -> Layer | str | None:
     tensor = graph.tensors[operator.inputs[1]]
     if not tensor.is_constant:
         return "its weights are computed, not constant"
+    if len(graph.consumers[tensor.name]) > 1:
+        return "its weights are shared with other layers"
     shape = tensor.shape
     weights = tensor.value.astype(np.float64).reshape(shape if len(shape) == 4 else (shape[0], 1, 1, shape[1]))
     if not weights.any():
