@@ -10,7 +10,7 @@
  * and requantized as for int8. Zero points are 0. This equals TensorFlow Lite Micro's reference kernel bit for bit
  * (wide_sums: a 64-bit bias or none; else a 32-bit bias).
  *
- * Pointers need the alignment of their element type. Input and output must not overlap. No scratch.
+ * Pointers need the alignment of their element type. Input and output must not overlap.
  */
 #ifndef TINYOPT_CONV2D_S16_H
 #define TINYOPT_CONV2D_S16_H
@@ -19,7 +19,7 @@
 #include "window.h"
 
 typedef struct {
-  const int8_t *weights;      /* [output_channels][kernel_height][kernel_width][input_channels / groups] */
+  const int8_t *weights;      /* ref: [output_channels][kernel_height][kernel_width][input_channels / groups] */
   const int64_t *bias;        /* [output_channels], or NULL */
   const int32_t *multipliers; /* [output_channels], or [1] when per_channel is 0 */
   const int8_t *shifts;       /* as multipliers; at most 7 with wide_sums */
@@ -45,6 +45,11 @@ typedef struct {
   int32_t clamp_high;
 } tinyopt_conv2d_s16;
 
+/* Portable C. No scratch. */
 void tinyopt_conv2d_s16_ref(const tinyopt_conv2d_s16 *op, const int16_t *input, int16_t *output);
+
+/* Arm DSP extension. weights: per group as in products_s16.h; the magnitudes of a channel's weights sum to less than
+ * 2^16. scratch: a patch, 2 * kernel_height * kernel_width * input_channels / groups bytes. */
+void tinyopt_conv2d_s16_dsp(const tinyopt_conv2d_s16 *op, const int16_t *input, int16_t *output, void *scratch);
 
 #endif

@@ -9,7 +9,7 @@
  * and requantized as for int8. Zero points are 0. This equals TensorFlow Lite Micro's reference kernel bit for bit
  * (wide_sums: a 64-bit bias or none; else a 32-bit bias).
  *
- * Pointers need the alignment of their element type. Input and output must not overlap. No scratch.
+ * Pointers need the alignment of their element type. Input and output must not overlap.
  */
 #ifndef TINYOPT_DEPTHWISE_CONV2D_S16_H
 #define TINYOPT_DEPTHWISE_CONV2D_S16_H
@@ -18,7 +18,7 @@
 #include "window.h"
 
 typedef struct {
-  const int8_t *weights;      /* [kernel_height][kernel_width][input_channels * multiplier] */
+  const int8_t *weights;      /* ref: [kernel_height][kernel_width][input_channels * multiplier] */
   const int64_t *bias;        /* [input_channels * multiplier], or NULL */
   const int32_t *multipliers; /* [input_channels * multiplier], or [1] when per_channel is 0 */
   const int8_t *shifts;       /* as multipliers; at most 7 with wide_sums */
@@ -43,6 +43,11 @@ typedef struct {
   int32_t clamp_high;
 } tinyopt_depthwise_conv2d_s16;
 
+/* Portable C. */
 void tinyopt_depthwise_conv2d_s16_ref(const tinyopt_depthwise_conv2d_s16 *op, const int16_t *input, int16_t *output);
+
+/* Arm DSP extension; multiplier must be 1, and the magnitudes of a channel's weights sum to less than 2^16. weights: of
+ * four channels the two in the middle are swapped. */
+void tinyopt_depthwise_conv2d_s16_dsp(const tinyopt_depthwise_conv2d_s16 *op, const int16_t *input, int16_t *output);
 
 #endif

@@ -8,7 +8,7 @@
  * and requantized as for int8. Zero points are 0. This equals TensorFlow Lite Micro's reference kernel bit for bit
  * (wide_sums: a 64-bit bias or none; else a 32-bit bias).
  *
- * Pointers need the alignment of their element type. Input and output must not overlap. No scratch.
+ * Pointers need the alignment of their element type. Input and output must not overlap.
  */
 #ifndef TINYOPT_FULLY_CONNECTED_S16_H
 #define TINYOPT_FULLY_CONNECTED_S16_H
@@ -16,7 +16,7 @@
 #include "common.h"
 
 typedef struct {
-  const int8_t *weights;      /* [output_size][input_size] */
+  const int8_t *weights;      /* ref: [output_size][input_size] */
   const int64_t *bias;        /* [output_size], or NULL */
   const int32_t *multipliers; /* [output_size], or [1] when per_channel is 0 */
   const int8_t *shifts;       /* as multipliers; at most 7 with wide_sums */
@@ -29,6 +29,10 @@ typedef struct {
   int32_t clamp_high;
 } tinyopt_fully_connected_s16;
 
+/* Portable C. */
 void tinyopt_fully_connected_s16_ref(const tinyopt_fully_connected_s16 *op, const int16_t *input, int16_t *output);
+
+/* Arm DSP extension. weights: as in products_s16.h; the magnitudes of an output's weights sum to less than 2^16. */
+void tinyopt_fully_connected_s16_dsp(const tinyopt_fully_connected_s16 *op, const int16_t *input, int16_t *output);
 
 #endif
