@@ -48,14 +48,19 @@ def nearest_of(x: Tensor, scale: Tensor, book: Tensor) -> Tensor:
 
 
 def replaced(x: Tensor, value: Tensor) -> Tensor:
-    """``value`` forward, the gradient to x backward."""
+    """``value`` (a tensor of its own, without gradient) forward, the gradient to x backward."""
     result: Tensor = _Replaced.apply(x, value)  # type: ignore[no-untyped-call]
     return result
 
 
 def round_half_away(x: Tensor) -> Tensor:
     """To the nearest integer, halves away from zero, and what float32 makes of halves as well."""
-    return torch.trunc(x + torch.copysign(torch.full_like(x, 0.5 + _NEARLY), x))
+    half = torch.full((), 0.5 + _NEARLY, dtype=x.dtype, device=x.device)
+    return torch.copysign(half, x).add_(x).trunc_()
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum()  # torch.dot would copy tensors that are not contiguous
 
 
 def _reduced(gradient: Tensor, like: Tensor) -> Tensor:
@@ -68,22 +73,27 @@ class _FakeQuantize(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, scale: Tensor, zero_point: int, low: int, high: int) -> Tensor:
         exact = x / scale
         first, last = low - zero_point, high - zero_point
-        whole = round_half_away(exact).clamp_(first, last)
-        inside = (exact >= first) & (exact <= last)
-        slope = torch.where(inside, whole - exact, whole) if ctx.needs_input_grad[1] else None
-        ctx.save_for_backward(inside, slope, scale)
+        rounded = round_half_away(exact)
+        whole = rounded.clamp(first, last)
+        outside = rounded != whole
+        learned = ctx.needs_input_grad[1]
+        ctx.save_for_backward(outside, exact if learned else None, whole if learned else None, scale)
         ctx.largest = max(-first, last)
         return whole * scale
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (gradient,) = gradients
-        inside, slope, scale = ctx.saved_tensors
+        outside, exact, whole, scale = ctx.saved_tensors
+        passed = gradient.masked_fill(outside, 0.0)
         for_scale = None
-        if slope is not None:
-            per_scale = slope.numel() / scale.numel()
-            for_scale = _reduced(gradient * slope, scale) / float(per_scale * ctx.largest) ** 0.5
-        return gradient * inside, for_scale, None, None, None
+        if exact is not None:  # inside the range whole - exact, beyond it whole
+            if scale.ndim == 0:
+                for_scale = _dot(gradient, whole) - _dot(passed, exact)
+            else:
+                for_scale = _reduced(gradient * whole - passed * exact, scale)
+            for_scale = for_scale / float(whole.numel() / scale.numel() * ctx.largest) ** 0.5
+        return passed, for_scale, None, None, None
 
 
 class _ClippedQuantize(torch.autograd.Function):
@@ -134,7 +144,7 @@ class _NearestOf(torch.autograd.Function):
 class _Replaced(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
+        return value
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:

@@ -15,6 +15,7 @@ from tinyopt.graph import Graph, Operator, ops
 from tinyopt.graph.ops import Attributes
 from tinyopt.quantize.aware.activations import ActivationQuantizer
 from tinyopt.quantize.aware.config import QuantizationAware
+from tinyopt.quantize.aware.functions import replaced
 from tinyopt.quantize.aware.weights import ConstantQuantizer, WeightQuantizer
 from tinyopt.quantize.weights import WeightFormat
 
@@ -169,5 +170,5 @@ def _rounded_once(y: Tensor, step: Tensor, y_scale: Tensor, more_bits: int = 0) 
     with torch.no_grad():
         _, exponent = torch.frexp(step / y_scale)
         grid = y_scale * torch.exp2((exponent - more_bits).clamp(max=0).to(y.dtype))
-        moved = torch.round(y / grid) * grid - y
-    return y + moved
+        rounded = (y / grid).round_().mul_(grid)
+    return replaced(y, rounded)
