@@ -47,14 +47,14 @@ class Drawing:
         )
 
 
-def step(d: Drawing, images: list[str]) -> None:
-    """One more image made from those that are there."""
+def step(d: Drawing, images: list[str], kind: str = "") -> None:
+    """One more image made from those that are there; by an operator of any kind unless it is said."""
     draw = d.draw
     x = draw(st.sampled_from(images))
     c = d.channels(x)
     width = draw(st.sampled_from(WIDTHS))
     twin = draw(st.sampled_from([name for name in images if d.channels(name) == c]))
-    kind = draw(st.sampled_from(KINDS))
+    kind = kind or draw(st.sampled_from(KINDS))
     if kind == "conv":
         images.append(d.conv(x, width, draw(st.sampled_from((1, 3))), bias=draw(st.booleans())))
     elif kind == "grouped":
@@ -129,6 +129,20 @@ KINDS = (
     *("grouped", "depthwise", "each", "transposed", "batch_norm", "unary", "constant", "prelu", "squeeze", "concat"),
     *("rows", "split", "slice", "pad", "pool", "turn", "shuffle", "attention", "recurrent"),
 )
+
+
+@st.composite
+def networks_with(draw: st.DrawFn, kind: str) -> Graph:
+    """Two convolutions, an operator of one kind that reads one or both of them, and a convolution."""
+    d = Drawing(draw, draw(st.integers(0, 1000)))
+    x = d.builder.input("x", (1, SIZE, SIZE, 3), DType.FLOAT32)
+    images = [d.conv(x, 4, 3), d.conv(x, 4)]
+    step(d, images, kind)
+    last = images[-1]
+    if draw(st.booleans()):
+        last = d.add(ops.Binary(BinaryKind.MUL), last, d.conv(last, d.channels(last)))
+    d.builder.output(d.conv(last, 2))
+    return d.builder.build()
 
 
 @st.composite

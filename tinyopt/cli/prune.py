@@ -10,6 +10,7 @@ import typer
 
 from tinyopt.cli.learning import (
     BatchSizeOption,
+    FolderOption,
     JsonOption,
     LayoutOption,
     LearningRateOption,
@@ -96,6 +97,7 @@ def prune(
     batch_size: BatchSizeOption = 64,
     learning_rate: LearningRateOption = 1e-3,
     seed: SeedOption = 0,
+    folder: FolderOption = None,
     input_layout: LayoutOption = "nchw",
     json_output: JsonOption = False,
 ) -> None:
@@ -120,7 +122,9 @@ def prune(
     graph = load_model(model, input_layout=input_layout)
     samples, held_out = samples_for(data, graph), samples_for(validation, graph)
     with progress("pruning") as step:
-        result = prune_graph(graph, config, samples, schedule=plan, validation=held_out, on_progress=step)
+        result = prune_graph(
+            graph, config, samples, schedule=plan, validation=held_out, folder=folder, on_progress=step
+        )
     save_graph(result, output)
     report = pruning_report(graph, result)
     known = held_out or samples

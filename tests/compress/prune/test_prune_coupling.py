@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.float_networks import float_networks
+from tests.support.float_networks import KINDS, float_networks, networks_with
 from tinyopt.compress.prune.coupling import Coupling
 from tinyopt.compress.prune.cutting import mask_groups, remove_groups
 from tinyopt.compress.prune.structured import removable_groups
@@ -48,3 +49,28 @@ def test_the_smaller_graph_computes_what_the_masked_one_does(graph: Graph, share
     if removed:
         assert sum(t.size for t in small.constants()) < sum(t.size for t in graph.constants())
     assert_same_function(small, masked)
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS)))
+def test_channels_leave_through_every_kind_of_link(kind: str) -> None:
+    """What reads one operator of this kind loses channels as well, and nothing else changes."""
+    shrunk: list[str] = []
+
+    @settings(max_examples=12)
+    @given(networks_with(kind), st.integers(0, 99))
+    def check(graph: Graph, seed: int) -> None:
+        coupling = trace(graph)
+        removed = choose(coupling, 0.5, seed)
+        small, masked = remove_groups(coupling, removed), mask_groups(coupling, removed)
+        assert_same_function(small, masked)
+        before = [o for o in graph.operators if o.name not in ("conv2d", "conv2d_1")]
+        after = {o.name: o for o in small.operators}
+        shrunk.extend(
+            o.kind
+            for o in before
+            if small.tensors[after[o.name].inputs[0]].shape != graph.tensors[o.inputs[0]].shape
+            and small.tensors[after[o.name].outputs[0]].shape != graph.tensors[o.outputs[0]].shape
+        )
+
+    check()
+    assert shrunk

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -209,3 +210,34 @@ def test_a_gradual_run_shorter_than_its_interval_still_prunes() -> None:
     one_step = TrainSettings(epochs=1, batch_size=4096)
     pruned = prune(trained(), UnstructuredPruning(0.5), data()[0], schedule=GradualCubic(one_step))
     assert sparsity(pruned) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("config", "schedule"),
+    [
+        (UnstructuredPruning(0.7), Iterative(2, replace(FINE_TUNE, epochs=1))),
+        (UnstructuredPruning(0.7), GradualCubic(replace(FINE_TUNE, epochs=2), regrow="gradient")),
+        (StructuredPruning(0.4), Iterative(2, replace(FINE_TUNE, epochs=1))),
+    ],
+)
+def test_an_interrupted_run_goes_on_to_the_same_result(config: object, schedule: object, tmp_path: Path) -> None:
+    def run(folder: Path | None, calls: int | None = None) -> Graph:
+        left = [calls]
+
+        def augment(batch: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+            if left[0] is not None:
+                left[0] -= 1
+                if left[0] < 0:
+                    raise KeyboardInterrupt
+            return batch
+
+        return prune(trained(), config, data()[0], schedule=schedule, augment=augment, folder=folder)  # type: ignore[arg-type]
+
+    whole = run(None)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, calls=30)
+    assert list(tmp_path.rglob("checkpoint.pt"))
+    resumed = run(tmp_path)
+    assert resumed.tensors.keys() == whole.tensors.keys()
+    for tensor in whole.constants():
+        assert np.array_equal(tensor.value, resumed.tensors[tensor.name].value), tensor.name

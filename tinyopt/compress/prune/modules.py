@@ -68,7 +68,7 @@ def apply_masks(module: GraphModule, masks: Mapping[str, Array]) -> None:
             raise GraphError(f"the mask of '{name}' is {list(np.shape(keep))}; the weights are {list(shape)}")
         present = mask_of(module, name)
         if present is None:
-            module.parametrize(name, MaskedWeight(keep))
+            module.parametrize(name, MaskedWeight(keep).to(module.constant(name).device))
         else:
             present.keep.copy_(torch.from_numpy(np.array(keep, bool)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ from tinyopt.data import Samples
 from tinyopt.errors import DataError, ModelError, TinyoptError
 from tinyopt.graph import Graph
 from tinyopt.train import Callback, CrossEntropy, Dataset, DatasetLike, Loss, TrainSettings, fit
+from tinyopt.train.augment import Augment
 from tinyopt.train.dataset import as_dataset
 
 OnProgress = Callable[[int, int], None]
@@ -49,13 +51,17 @@ class _Work:
     data: Dataset | None
     validation: DatasetLike | None
     loss: Loss
-    augment: Any
+    augment: Augment | None
     on_progress: OnProgress
+    folder: Path | None
 
     def measured(self, module: GraphModule) -> Measured:
         return Measured(module, self.config.criterion, self.data, self.loss)
 
-    def train(self, module: GraphModule, settings: TrainSettings, callbacks: tuple[Callback, ...] = ()) -> None:
+    def train(
+        self, module: GraphModule, settings: TrainSettings, name: str, callbacks: tuple[Callback, ...] = ()
+    ) -> None:
+        """``name``: of this training among all of the schedule."""
         assert self.data is not None
         fit(
             module,
@@ -65,6 +71,7 @@ class _Work:
             loss=self.loss,
             augment=self.augment,
             callbacks=callbacks,
+            folder=None if self.folder is None else self.folder / name,
             progress=False,
         )
 
@@ -77,7 +84,8 @@ def prune(
     schedule: Schedule | None = None,
     validation: DatasetLike | None = None,
     loss: Loss | None = None,
-    augment: Any = None,
+    augment: Augment | None = None,
+    folder: str | Path | None = None,
     on_progress: OnProgress = _ignore,
 ) -> Graph:
     """A float graph with fewer weights that count.
@@ -86,7 +94,8 @@ def prune(
     graph of the same shapes; ``StructuredPruning`` gives a smaller graph. ``data``: samples for criteria that look at
     activations (labels are not needed), and labelled ones for Taylor and for schedules that train. ``validation``,
     ``loss`` (cross-entropy), ``augment``: as in ``tinyopt.train.fit``. ``schedule``: ``OneShot()`` by default.
-    ``on_progress``: called with (steps done, steps) of the schedule.
+    ``folder``: for the checkpoints of every training of the schedule; the same call goes on from there after an
+    interruption, to the same result. ``on_progress``: called with (steps done, steps) of the schedule.
 
     What there is to tell (layers that keep their channels and why, a target that was missed) is in the graph's notes;
     ``pruning_report(before, after)`` has the figures. The names of constants stay.
@@ -111,6 +120,7 @@ def prune(
         loss or CrossEntropy(),
         augment,
         on_progress,
+        None if folder is None else Path(folder),
     )
     if isinstance(config, StructuredPruning):
         outcome = _prune_structure(graph, config, schedule, work)
@@ -185,14 +195,15 @@ def _prune_weights(module: GraphModule, config: WeightPruning, schedule: Schedul
         if not prunable_weights(module.graph, config):
             raise TinyoptError(f"'{module.graph.name}' has no weights that {type(config).__name__} applies to")
         callback = GradualPruning(config, schedule, work.data, loss=work.loss, seed=schedule.train.seed)
-        work.train(module, replace(schedule.train, restore_best=False, patience=None), (callback, KeepZeros()))
+        settings = replace(schedule.train, restore_best=False, patience=None)
+        work.train(module, settings, "gradual", (callback, KeepZeros()))
         work.on_progress(1, 1)
         return Outcome(to_graph(module), notes)
     rewind: WeightsAtStep | None = None
     steps = schedule.rounds if isinstance(schedule, LotteryTicket) else schedule.steps
     if isinstance(schedule, LotteryTicket):
         rewind = WeightsAtStep(schedule.rewind_step)
-        work.train(module, schedule.train, (rewind,))
+        work.train(module, schedule.train, "round-0", (rewind,))
         if not rewind.weights:
             raise TinyoptError(f"training has fewer than {schedule.rewind_step} steps; rewind to an earlier one")
     training = schedule.train if isinstance(schedule, LotteryTicket) else schedule.fine_tune
@@ -203,7 +214,7 @@ def _prune_weights(module: GraphModule, config: WeightPruning, schedule: Schedul
         if rewind is not None:
             _put_back(module, rewind)
         if training is not None:
-            work.train(module, training, () if rewind else (KeepZeros(),))
+            work.train(module, training, f"round-{step}", () if rewind else (KeepZeros(),))
         work.on_progress(step, steps)
     return Outcome(to_graph(module), notes)
 
@@ -261,7 +272,7 @@ def _prune_structure(graph: Graph, config: StructuredPruning, schedule: Schedule
         notes = [*notes, *outcome.notes] if config.unit == "layers" else list(outcome.notes)
         if schedule.fine_tune is not None:
             module = to_torch(graph)
-            work.train(module, schedule.fine_tune, (KeepZeros(),))
+            work.train(module, schedule.fine_tune, f"round-{step}", (KeepZeros(),))
             graph = to_graph(module)
         work.on_progress(step, steps)
     return Outcome(graph, tuple(notes))
