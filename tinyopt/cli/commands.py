@@ -105,10 +105,15 @@ def inspect_model(path: Path, *, json_output: bool, optimise: bool, input_layout
 
 def _accuracy_loss(graph: Graph, quantized: Graph, data: str) -> dict[str, Any]:
     """Float and int8 on the same samples: top-1 where there are labels, agreement and signal-to-noise everywhere."""
+    from tinyopt.data import Samples
     from tinyopt.pipeline import reference_outputs
     from tinyopt.report import predictions, top1
 
-    float_samples, integer_samples = _samples(data, graph), _samples(data, quantized)
+    float_samples = _samples(data, graph)
+    # The same real numbers for both: "random:" would draw others for integer inputs.
+    integer_samples = Samples.from_arrays(
+        float_samples.inputs, quantized, labels=float_samples.labels, source=float_samples.source
+    )
     with progress(f"float model on {len(float_samples)} samples") as step:
         floats = [s[0] for s in reference_outputs(graph, float_samples, on_progress=step)]
     with progress(f"int8 model on {len(integer_samples)} samples") as step:

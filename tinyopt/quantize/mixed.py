@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import TypeAlias
 
 import numpy as np
@@ -18,6 +19,7 @@ from tinyopt.errors import DataError
 from tinyopt.execute.float import run_batch
 from tinyopt.graph import Array, Graph
 from tinyopt.optimise import optimise
+from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.layers import output_axis, weighted_layers
 from tinyopt.quantize.post_training import PostTraining, quantize
 from tinyopt.quantize.technique import Progress
@@ -116,10 +118,10 @@ def choose_widths(
 ) -> Widths:
     """A weight format for every layer, under a budget.
 
-    ``formats``: what to choose from, the widest first; ``config``: everything else (its ``overrides`` are kept as they
-    are and its techniques are used for the result); ``costs``: needed for a limit in cycles, else weights count with
-    the bits of their format. ``data``: labelled samples for a limit in accuracy; sensitivities are measured on the
-    first ``samples`` of it, or of the calibration data.
+    ``formats``: what to choose from; ``config``: everything else (its ``overrides`` are kept as they are, its
+    techniques are used for the result, and bias correction for the sensitivities too); ``costs``: needed for a limit
+    in cycles, else weights count with the bits of their format. ``data``: labelled samples for a limit in accuracy;
+    sensitivities are measured on the first ``samples`` of it, or of the calibration data.
 
     A budget that cannot be met gives the best that was found, and by how much it misses.
 
@@ -153,7 +155,9 @@ class _Search:
         self.graph, self.samples, self.budget = optimise(graph), samples, budget
         self.config, self.costs, self.on_progress = config, costs, on_progress
         self.formats = sorted(dict.fromkeys(formats), key=lambda form: -form.bits)
-        self.plain = replace(config, techniques=(), weights=self.formats[0])
+        # Without it, the shifted means of two layers may cancel out or add up, and their noises do not just add.
+        quick = tuple(technique for technique in config.techniques if isinstance(technique, BiasCorrection))
+        self.plain = replace(config, techniques=quick, weights=self.formats[0])
         self._reference: tuple[Samples, dict[str, Array]] | None = None
 
     def run(self, checks: Samples, count: int) -> Widths:
@@ -168,8 +172,8 @@ class _Search:
         """Layer → its formats, the widest first, without those that cost as much as a wider one or more."""
         wanted = self._float_outputs(samples)
         base = quantize(self.graph, self.samples, self.plain)
-        fixed = set(self.config.overrides)
-        layers = [o.name for o in weighted_layers(base.operators) if o.name not in fixed]
+        names = [operator.name for operator in weighted_layers(base.operators)]
+        layers = [n for n in names if not any(n == item or fnmatchcase(n, item) for item in self.config.overrides)]
         if not layers:
             raise DataError(f"'{self.graph.name}' has no quantized layer to choose a format for")
         floor = _noise(wanted, simulate(base, samples))
@@ -193,7 +197,7 @@ class _Search:
         return table
 
     def _costs(self, form: WeightFormat) -> Mapping[str, LayerCost]:
-        config = replace(self.plain, weights=form, edges=None)
+        config = replace(self.plain, weights=form, edges=None, techniques=())
         quantized = quantize(self.graph, self.samples, config)
         if self.costs is not None:
             return self.costs(quantized)
