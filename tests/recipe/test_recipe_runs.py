@@ -1,0 +1,299 @@
+"""Recipes run: every stage once, to the same result however often they are interrupted, and with a report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from support import blob_task
+from tinyopt.cli.app import app
+from tinyopt.errors import DataError, RecipeError, TinyoptError
+from tinyopt.graph import load_graph
+from tinyopt.recipe import Recipe, RecipeResult, make_recipe, markdown, run_recipe
+from tinyopt.train import Callback, Position
+
+TRAIN = {"train": {"epochs": 4, "batch_size": 16, "learning_rate": 1e-2}}
+STAGES: tuple[Any, ...] = (
+    TRAIN,
+    {"prune": {"pruning": {"type": "structured", "amount": 0.5}}},
+    {"distill": {"teacher": "train", "training": {"epochs": 2, "batch_size": 16, "learning_rate": 3e-3}}},
+    "quantize",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network and its data."""
+    path = tmp_path_factory.mktemp("blobs")
+    blob_task.write(path)
+    return path
+
+
+def recipe(folder: Path, *stages: Any, **fields: Any) -> Recipe:
+    document: dict[str, Any] = {
+        "model": "net.tinyopt",
+        "board": "emulated_l4r5zi",
+        "threads": 1,
+        "measure": "plan",
+        "data": {"train": "train.npz", "validation": 0.2, "test": "test.npz"},
+        "stages": list(stages),
+    }
+    return make_recipe({**document, **fields}, folder=folder)
+
+
+def models(output: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(output.glob("*.tinyopt"))}
+
+
+@pytest.fixture(scope="module")
+def whole(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> RecipeResult:
+    """The usual stages, run without interruption."""
+    return run_recipe(recipe(folder, *STAGES), tmp_path_factory.mktemp("whole"))
+
+
+def test_every_stage_leaves_its_model_its_figures_and_its_log(whole: RecipeResult) -> None:
+    names = ["00-original", "01-train", "02-prune", "03-distill", "04-quantize"]
+    assert list(models(whole.folder)) == [f"{name}.tinyopt" for name in names]
+    for name in names[1:]:
+        document = json.loads((whole.folder / f"{name}.json").read_text())
+        assert document["metrics"]["accuracy"] is not None and document["config"]["type"]
+        assert (whole.folder / f"{name}.log").read_text().rstrip().endswith("s")
+    assert not list(whole.folder.glob("*.work")) and not list(whole.folder.glob(".*"))
+    assert load_graph(whole.folder / "04-quantize.tinyopt").is_quantized
+
+
+def test_the_report_compares_the_stages(whole: RecipeResult) -> None:
+    rows = {row.stage: row.metrics for row in whole.report.rows}
+    assert list(rows) == ["original", "train", "prune", "distill", "quantize"]
+    assert (rows["train"].accuracy or 0) > 0.9 > (rows["original"].accuracy or 0)
+    assert rows["prune"].parameters < 0.7 * rows["train"].parameters
+    assert (rows["quantize"].accuracy or 0) > 0.9
+    assert rows["quantize"].precision == "int8"
+    assert (rows["quantize"].cycles or 0) < (rows["train"].cycles or 0)
+    assert (rows["quantize"].energy_uj or 0) > 0
+    page = (whole.folder / "report.md").read_text()
+    assert page == markdown(whole.report)
+    for name in rows:
+        assert f"| {name} |" in page
+    facts = json.loads((whole.folder / "report.json").read_text())
+    assert [row["stage"] for row in facts["stages"]] == list(rows) and facts["met"] is True
+
+
+def test_a_finished_recipe_has_nothing_left_to_do(folder: Path, whole: RecipeResult) -> None:
+    before, report = models(whole.folder), (whole.folder / "report.json").read_bytes()
+    again = run_recipe(recipe(folder, *STAGES), whole.folder)
+    assert again.reused == ("train", "prune", "distill", "quantize")
+    assert models(whole.folder) == before and (whole.folder / "report.json").read_bytes() == report
+
+
+def test_training_that_was_interrupted_goes_on_to_the_same_weights(
+    folder: Path, whole: RecipeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyopt.recipe import training
+
+    original = training.fit
+    with monkeypatch.context() as patched:
+        patched.setattr(training, "fit", lambda *a, callbacks=(), **k: original(*a, callbacks=[_Watch(2)], **k))
+        with pytest.raises(KeyboardInterrupt):
+            run_recipe(recipe(folder, *STAGES), tmp_path)
+    assert (tmp_path / "01-train.work" / "checkpoint.pt").is_file()
+    epochs: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            training, "fit", lambda *a, callbacks=(), **k: original(*a, callbacks=[_Watch(None, epochs)], **k)
+        )
+        run_recipe(recipe(folder, *STAGES), tmp_path)
+    assert epochs == [2, 3]
+    assert models(tmp_path) == models(whole.folder)
+
+
+class _Watch(Callback):
+    """Interrupts at the start of an epoch; writes down the epochs that begin."""
+
+    def __init__(self, stop: int | None, seen: list[int] | None = None) -> None:
+        self.stop, self.seen = stop, [] if seen is None else seen
+
+    def on_epoch_start(self, position: Position) -> None:
+        if position.epoch == self.stop:
+            raise KeyboardInterrupt
+        self.seen.append(position.epoch)
+
+
+@pytest.mark.parametrize("stop", ["prune", "distill", "quantize"])
+def test_stopped_before_any_stage_the_recipe_goes_on_to_the_same_models(
+    folder: Path, whole: RecipeResult, tmp_path: Path, stop: str
+) -> None:
+    def interrupt(stage: str, _state: str) -> None:
+        if stage == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_recipe(recipe(folder, *STAGES), tmp_path, on_stage=interrupt)
+    result = run_recipe(recipe(folder, *STAGES), tmp_path)
+    assert "train" in result.reused and stop not in result.reused
+    assert models(tmp_path) == models(whole.folder)
+    assert (tmp_path / "report.json").read_bytes() == (whole.folder / "report.json").read_bytes()
+
+
+def test_what_changed_is_done_again_with_all_that_follows(folder: Path, tmp_path: Path) -> None:
+    prune, finer = {"prune": {"pruning": "nm"}}, {"prune": {"pruning": {"type": "nm", "n": 1}}}
+    run_recipe(recipe(folder, TRAIN, prune, "quantize"), tmp_path)
+    assert run_recipe(recipe(folder, TRAIN, finer, "quantize"), tmp_path).reused == ("train",)
+    percentile = {"quantize": {"calibration": "percentile"}}
+    assert run_recipe(recipe(folder, TRAIN, finer, percentile), tmp_path).reused == ("train", "prune")
+    longer = {"train": {**TRAIN["train"], "epochs": 5}}
+    assert run_recipe(recipe(folder, longer, finer, percentile), tmp_path).reused == ()
+    assert run_recipe(recipe(folder, longer, finer, percentile, seed=3), tmp_path).reused == ()
+    assert run_recipe(recipe(folder, longer, finer, percentile, seed=3), tmp_path, resume=False).reused == ()
+
+
+def test_other_data_or_a_damaged_model_are_noticed(folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    run_recipe(recipe(folder, TRAIN, "quantize"), output)
+    data = {"train": {"source": "train.npz", "limit": 120}, "validation": 0.2, "test": "test.npz"}
+    assert run_recipe(recipe(folder, TRAIN, "quantize", data=data), output).reused == ()
+    path = output / "02-quantize.tinyopt"
+    content = path.read_bytes()
+    path.write_bytes(content[:-10])
+    assert run_recipe(recipe(folder, TRAIN, "quantize", data=data), output).reused == ("train",)
+    assert path.read_bytes() == content
+
+
+def test_pruned_weights_stay_zero_in_the_stages_that_follow(folder: Path, tmp_path: Path) -> None:
+    fine = {"fine_tune": {"epochs": 1, "batch_size": 16}}
+    qat = {"qat": {"training": {"epochs": 1}}}
+    result = run_recipe(recipe(folder, TRAIN, {"prune": {"pruning": {"type": "unstructured"}}}, fine, qat), tmp_path)
+    shares = {row.stage: row.metrics.nonzero / row.metrics.parameters for row in result.report.rows}
+    assert shares["train"] > 0.9
+    assert shares["prune"] == pytest.approx(0.5, abs=0.06)
+    assert shares["fine-tune"] == pytest.approx(shares["prune"], abs=0.03)
+    assert shares["qat"] <= shares["prune"] + 0.03
+
+
+def test_stages_that_a_recipe_no_longer_has_leave_no_files(folder: Path, tmp_path: Path) -> None:
+    run_recipe(recipe(folder, TRAIN, {"prune": {"pruning": "nm"}}, "quantize"), tmp_path)
+    (tmp_path / "02-prune.notes.txt").write_text("mine")
+    run_recipe(recipe(folder, TRAIN, "quantize"), tmp_path)
+    assert [path.stem for path in sorted(tmp_path.glob("*.tinyopt"))] == ["00-original", "01-train", "02-quantize"]
+    assert (tmp_path / "02-prune.notes.txt").exists()
+
+
+def test_a_missed_budget_names_the_best_and_by_how_much_it_misses(folder: Path, tmp_path: Path) -> None:
+    wanted = {"accuracy": 0.5, "accuracy_loss": 0.1, "flash": 100, "ram": "1K", "cycles": 1000, "energy_uj": 1e6}
+    report = run_recipe(recipe(folder, TRAIN, "quantize", budgets=wanted), tmp_path).report
+    assert not report.met and report.best == "quantize"
+    found = {budget.name: budget for budget in report.budgets}
+    assert found["accuracy"].met and found["ram"].met and found["energy_uj"].met
+    flash = report.rows[-1].metrics.flash_bytes or 0
+    assert found["flash"].excess == pytest.approx(flash / 100 - 1)
+    assert f"flash: {flash:,} bytes, wanted at most 100 bytes: missed by {flash - 100:,} bytes" in report.verdict()
+    assert "missed by" in (tmp_path / "report.md").read_text()
+
+
+def test_the_best_may_be_an_earlier_stage(folder: Path, tmp_path: Path) -> None:
+    ruin = {"prune": {"pruning": {"type": "unstructured", "amount": 0.98, "layer_limit": 0.99}}}
+    report = run_recipe(recipe(folder, TRAIN, ruin, "quantize", budgets={"accuracy": 0.9}), tmp_path).report
+    assert not report.met and report.best == "train"
+    assert "Nearest to the budgets is 'train': it meets all of them" in report.verdict()
+
+
+@pytest.mark.parametrize(
+    ("stages", "fields", "reason"),
+    [
+        (["quantize", TRAIN], {}, "takes a float model and 'quantize' gives int8; put it before the quantization"),
+        ([TRAIN], {"data": {"test": "test.npz"}}, "needs data.train, which the recipe does not name"),
+        (["run"], {"data": {}}, "needs data.test"),
+        ([{"distill": {"teacher": "later"}}, TRAIN], {}, "refers to the model 'later'; there are original"),
+        ([TRAIN], {"data": {"train": "train.npz"}, "budgets": {"accuracy": 0.5}}, "a budget for accuracy needs"),
+        ([TRAIN], {"board": "mps2"}, "there is no board 'mps2'"),
+        ([TRAIN], {"objective": "speed"}, "unknown objective"),
+        ([TRAIN], {"model": "none.tflite"}, "none.tflite"),
+        ([TRAIN], {"model": "example:letters"}, "there is no example model 'letters'"),
+        ([TRAIN], {"data": {"train": "none.npz"}}, "there is no data at"),
+        ([TRAIN], {"data": {"train": "random:0:9"}}, "have no labels; training needs them"),
+        ([TRAIN], {"data": {"train": "example:letters"}}, "there are no example data"),
+        ([TRAIN], {"data": {"train": "train.npz", "validation": 0.001}}, "leaves nothing"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_starts(
+    folder: Path, tmp_path: Path, stages: list[Any], fields: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(TinyoptError, match=reason):
+        run_recipe(recipe(folder, *stages, **fields), tmp_path / "out", on_stage=_never)
+
+
+def _never(stage: str, state: str) -> None:
+    raise AssertionError(f"{stage} must not start")
+
+
+def test_labels_that_the_network_does_not_have_are_refused(folder: Path, tmp_path: Path) -> None:
+    x, y = blob_task.samples(20, 0)
+    np.savez(tmp_path / "wrong.npz", x=x, y=y + 7)
+    data = {"train": str(tmp_path / "wrong.npz")}
+    with pytest.raises(DataError, match=r"stage 1, 'train': .* has the label"):
+        run_recipe(recipe(folder, TRAIN, data=data), tmp_path / "out")
+
+
+def test_a_folder_with_files_of_somebody_else_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("all of it")
+    with pytest.raises(RecipeError, match="somebody else"):
+        run_recipe(recipe(folder, TRAIN), tmp_path)
+    (tmp_path / "recipe.json").write_text("[]")
+    with pytest.raises(RecipeError, match="not of a recipe's run"):
+        run_recipe(recipe(folder, TRAIN), tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.json", "thesis.txt"]
+
+
+def test_a_model_that_does_not_fit_the_board_yet_is_said_and_no_error(folder: Path, tmp_path: Path) -> None:
+    from tinyopt.resources import resource
+
+    text = (resource("boards") / "mps2_an386.yaml").read_text()
+    document = yaml.safe_load(text)
+    for memory in document["memories"]:
+        if memory["kind"] == "flash":
+            memory["size"] = 1024
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(document))
+    data = {"train": str(folder / "train.npz"), "test": str(folder / "test.npz")}
+    found = recipe(tmp_path, TRAIN, "quantize", model=str(folder / "net.tinyopt"), board="small.yaml", data=data)
+    rows = run_recipe(found, tmp_path / "out").report.rows
+    assert "does not fit" in (rows[0].metrics.problem or "") and rows[0].metrics.cycles is None
+    assert rows[-1].metrics.problem is None and rows[-1].metrics.cycles
+
+
+def test_compile_and_run_end_with_a_project_and_a_measurement(folder: Path, tmp_path: Path) -> None:
+    stages = (TRAIN, "quantize", {"compile": {"project": "library"}}, {"run": {"limit": 10}})
+    result = run_recipe(recipe(folder, *stages, measure="run"), tmp_path)
+    assert (tmp_path / "03-compile" / "tinyopt-project.json").is_file()
+    facts = json.loads((tmp_path / "04-run.json").read_text())["facts"]
+    assert facts["samples"] == 10 and facts["mismatches"] == 0
+    last = result.report.rows[-1].metrics
+    assert last.measured and last.cycles == facts["cycles"] and last.ram_bytes > last.arena_bytes
+    assert run_recipe(recipe(folder, *stages, measure="run"), tmp_path).reused == (
+        "train",
+        "quantize",
+        "compile",
+        "run",
+    )
+
+
+def test_on_the_command_line_a_missed_budget_is_exit_code_11(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "blob.yaml").write_text(
+        f"model: {folder}/net.tinyopt\nboard: mps2_an386\nmeasure: plan\nthreads: 1\n"
+        f"data: {{train: {folder}/train.npz, test: {folder}/test.npz}}\n"
+        "budgets: {flash: 10}\nstages: [{train: {epochs: 1}}, quantize]\n"
+    )
+    cli = CliRunner()
+    out = str(tmp_path / "out")
+    done = cli.invoke(app, ["recipe", "run", str(tmp_path / "blob.yaml"), "-o", out, "--json"])
+    assert getattr(done.exception, "exit_code", None) == 11
+    assert json.loads(done.stdout)["met"] is False
+    checked = cli.invoke(app, ["recipe", "check", str(tmp_path / "blob.yaml"), "--json"])
+    assert checked.exit_code == 0 and json.loads(checked.stdout)["budgets"]["flash"] == 10
+    listed = cli.invoke(app, ["recipe", "stages", "--json"])
+    assert {"train", "prune", "distill", "qat", "run"} <= set(json.loads(listed.stdout))
