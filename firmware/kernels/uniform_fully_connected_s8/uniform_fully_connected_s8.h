@@ -48,4 +48,13 @@ void tinyopt_uniform_fully_connected_s8_dsp_2(const tinyopt_uniform_fully_connec
 void tinyopt_uniform_fully_connected_s8_dsp_1(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
                                               int8_t *output, void *scratch);
 
+/* Helium (MVE); every shift to the right; bias, multipliers and shifts filled up as for dsp. codes: mve.c. No scratch.
+ */
+void tinyopt_uniform_fully_connected_s8_mve_4(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
+                                              int8_t *output);
+void tinyopt_uniform_fully_connected_s8_mve_2(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
+                                              int8_t *output);
+void tinyopt_uniform_fully_connected_s8_mve_1(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
+                                              int8_t *output);
+
 #endif

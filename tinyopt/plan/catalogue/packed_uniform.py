@@ -201,10 +201,63 @@ def _dsp(bits: int, per_mac: float) -> Kernel:
     )
 
 
+# Helium: mve.c.
+
+_VECTOR = 16
+
+
+def _pack_mve(weights: Array, uniform: Uniform) -> Array:
+    """Words of the vectors of blocks of four outputs, or eight."""
+    bits = uniform.bits
+    codes = _codes(weights, uniform, _VECTOR)
+    rows = codes.reshape(-1, codes.shape[2])
+    if bits > 1:
+        rows = rows[: -(-len(weights) // 4) * 4]
+    in_byte = 8 // bits
+    fields = rows.reshape(-1, max(4, in_byte) // in_byte, in_byte, codes.shape[2] // _VECTOR, _VECTOR)
+    if bits > 1:
+        fields[:, :, -1] ^= 1 << (bits - 1)
+    vectors = (fields << (bits * np.arange(in_byte))[:, None, None]).sum(axis=2).swapaxes(1, 2)
+    result: Array = vectors.astype(np.uint8).reshape(-1).view("<u4")
+    return result
+
+
+def _mve(bits: int, per_mac: float) -> Kernel:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        if _uniform(graph, operator, bits) is None:
+            return False
+        ins = graph.ins(operator)
+        return all_shift_right(*fully_connected_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+
+    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+        uniform = _uniform(graph, operator, bits)
+        assert uniform is not None
+        return _lower(graph, operator, kernel, uniform, _pack_mve(graph.ins(operator)[1].value, uniform))
+
+    def cost(graph: Graph, operator: Operator) -> float:
+        """Fitted on the emulated M55."""
+        outputs, inputs = graph.ins(operator)[1].shape
+        rows = graph.outs(operator)[0].size / outputs
+        steps = -(-inputs // _VECTOR)
+        return rows * (40 + 3 * steps + -(-outputs // 4) * (4 * _VECTOR * per_mac * steps + 65))
+
+    return Kernel(
+        name=f"uniform_fully_connected_s8_mve_{bits}",
+        family="uniform_fully_connected_s8",
+        source="mve.c",
+        accepts=accepts,
+        lower=lower,
+        cost=cost,
+        requires=frozenset({"mve"}),
+        needs=("common.h", "mve.h"),
+    )
+
+
 def _kernels() -> Iterator[Kernel]:
     makers: tuple[tuple[Callable[[int, float], Kernel], dict[int, float]], ...] = (
         (_pairs, {4: 3.0, 2: 2.6, 1: 2.4}),
         (_dsp, {4: 1.2, 2: 1.2, 1: 1.2}),
+        (_mve, {4: 0.18, 2: 0.18, 1: 0.23}),
     )
     for make, per_mac in makers:
         for bits in WIDTHS:
