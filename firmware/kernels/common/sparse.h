@@ -21,8 +21,8 @@
  * An output without any weights has a run of no pairs or blocks; for 1of4 and 2of4, zeros.
  *
  * The activations of an input, a column, are `tap` bytes: one activation, or those of several pixels. What is done with
- * a column and a weight is the caller's part: `add` is called for every weight, `flush` after at most 62 of them and at
- * the end of the row. They are known where a walk is inlined, so nothing is called in fact.
+ * a column and a weight is the caller's part: `add` is called for every weight, `flush` after at most 62 of them
+ * (`more`) and at the end of the row. They are known where a walk is inlined, so nothing is called in fact.
  *
  * A format that a walk reads wrongly would index outside the columns: the stream is made by the planner and is not
  * checked here. */
@@ -32,7 +32,7 @@
 #include "common.h"
 
 typedef void tinyopt_sparse_add(void *sums, const int8_t *column, int32_t weight);
-typedef void tinyopt_sparse_flush(void *sums);
+typedef void tinyopt_sparse_flush(void *sums, bool more);
 
 /* What a walk works on. */
 typedef struct {
@@ -59,7 +59,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_row_gaps8(const tinyop
       column += (uint8_t)stream[1] * walk->tap;
       walk->add(walk->sums, column, stream[3]);
     }
-    walk->flush(walk->sums);
+    walk->flush(walk->sums, (head & 128u) != 0);
   } while (head & 128u);
   return stream;
 }
@@ -77,7 +77,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_row_gaps4(const tinyop
       column += (int32_t)(gaps >> 4) * walk->tap;
       walk->add(walk->sums, column, stream[2]);
     }
-    walk->flush(walk->sums);
+    walk->flush(walk->sums, (head & 128u) != 0);
   } while (head & 128u);
   return stream;
 }
@@ -95,7 +95,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_row_1x4(const tinyopt_
       walk->add(walk->sums, column + 2 * walk->tap, stream[3]);
       walk->add(walk->sums, column + 3 * walk->tap, stream[4]);
     }
-    walk->flush(walk->sums);
+    walk->flush(walk->sums, (head & 128u) != 0);
   } while (head & 128u);
   return stream;
 }
@@ -111,7 +111,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_lane_4x1(const tinyopt
       column += (uint8_t)stream[0] * walk->tap;
       walk->add(walk->sums, column, stream[1 + lane]);
     }
-    walk->flush(walk->sums);
+    walk->flush(walk->sums, (head & 128u) != 0);
   } while (head & 128u);
   return stream;
 }
@@ -134,7 +134,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_row_of_4(const tinyopt
     column += apart;
     walk->add(walk->sums, column + (int32_t)(at >> 6) * walk->tap, stream[4]);
     if (--run == 0) {
-      walk->flush(walk->sums);
+      walk->flush(walk->sums, true);
       run = 15;
     }
   }
@@ -144,7 +144,7 @@ static TINYOPT_ALWAYS_INLINE const int8_t *tinyopt_sparse_row_of_4(const tinyopt
       walk->add(walk->sums, column + (int32_t)(at & 3u) * walk->tap, *stream++);
     }
   }
-  walk->flush(walk->sums);
+  walk->flush(walk->sums, false);
   return stream;
 }
 

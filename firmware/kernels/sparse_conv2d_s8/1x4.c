@@ -1,9 +1,14 @@
 /* Convolution of blocks of four inputs, in portable C. */
 #include "three_pixels.h"
 
+static TINYOPT_ALWAYS_INLINE const int8_t *row(const tinyopt_sparse_walk *walk, const int8_t *stream, int32_t lane) {
+  (void)lane;
+  return tinyopt_sparse_row_1x4(walk, stream);
+}
+
 static TINYOPT_NEVER_INLINE void channels(const tinyopt_conv2d_s8 *op, const int8_t *columns, int32_t count,
                                           int8_t *output) {
-  tinyopt_sparse_channels_3(op, columns, count, output, tinyopt_sparse_row_1x4);
+  tinyopt_sparse_channels_3(op, columns, count, output, row, false);
 }
 
 void tinyopt_sparse_conv2d_s8_1x4(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch) {

@@ -23,8 +23,9 @@ static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_add_4(void *sums, const int8_t 
   s->sum3 = tinyopt_smlatb(odd, (uint32_t)weight, s->sum3);
 }
 
-static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_4(void *sums) {
+static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_4(void *sums, bool more) {
   (void)sums;
+  (void)more;
 }
 
 static inline int8_t *tinyopt_sparse_columns_4(const int8_t *const *pixels, int32_t taps, int8_t *columns) {

@@ -3,15 +3,15 @@
 #ifndef TINYOPT_SPARSE_CONV2D_THREE_PIXELS_H
 #define TINYOPT_SPARSE_CONV2D_THREE_PIXELS_H
 
-#include "narrow.h"
 #include "pixels.h"
 #include "triples.h"
 
-enum { TINYOPT_SPARSE_THREE = 3 };
+enum { TINYOPT_SPARSE_THREE = 3, TINYOPT_SPARSE_BLOCK = 4 };
 
+/* Of one channel. */
 typedef struct {
-  uint32_t a, b;    /* what the columns and weights since the last flush sum to */
-  int32_t total[3]; /* the sums until then */
+  uint32_t a, b;   /* what the columns and weights since the last flush sum to */
+  int32_t *totals; /* the sums of the three pixels until then */
 } tinyopt_sparse_sums_3;
 
 static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_add_3(void *sums, const int8_t *column, int32_t weight) {
@@ -21,44 +21,62 @@ static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_add_3(void *sums, const int8_t 
   s->b += words[1] * (uint32_t)weight;
 }
 
-static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_3(void *sums) {
+/* What the last weights of a row sum to is left in a and b. */
+static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_3(void *sums, bool more) {
   tinyopt_sparse_sums_3 *s = sums;
-  int32_t parts[TINYOPT_SPARSE_THREE];
-  tinyopt_triples_split((int32_t)s->a, (int32_t)s->b, parts);
-  for (int32_t i = 0; i < TINYOPT_SPARSE_THREE; ++i) {
-    s->total[i] += parts[i];
+  if (more) {
+    int32_t parts[TINYOPT_SPARSE_THREE];
+    tinyopt_triples_split((int32_t)s->a, (int32_t)s->b, parts);
+    s->totals[0] += parts[0];
+    s->totals[1] += parts[1];
+    s->totals[2] += parts[2];
+    s->a = 0;
+    s->b = 0;
   }
-  s->a = 0;
-  s->b = 0;
-}
-
-static TINYOPT_ALWAYS_INLINE tinyopt_sparse_sums_3 tinyopt_sparse_from_3(int32_t bias) {
-  return (tinyopt_sparse_sums_3){0, 0, {bias, bias, bias}};
 }
 
 static inline int8_t *tinyopt_sparse_columns_3(const int8_t *const *pixels, int32_t taps, int8_t *columns) {
   return (int8_t *)tinyopt_triples_columns(pixels, taps, (int32_t *)(void *)columns);
 }
 
-/* One channel of `count` pixels. */
-static inline void tinyopt_sparse_finish_3(const tinyopt_conv2d_s8 *op, const int32_t *totals, int32_t channel,
-                                           int32_t count, int8_t *output) {
-  tinyopt_narrow scale = tinyopt_narrow_to(op->output_zero_point, op->clamp_low, op->clamp_high);
-  int32_t i = channel * op->per_channel;
-  scale.multiplier = op->multipliers[i];
-  scale.right = -op->shifts[i] - 1;
-  tinyopt_narrow_line(&scale, totals, output + channel, op->output_channels, count);
-}
+/* Walks the row, or the row of blocks, of channel `lane` of four; returns where the walk ended. */
+typedef const int8_t *tinyopt_sparse_lane(const tinyopt_sparse_walk *walk, const int8_t *stream, int32_t lane);
 
+/* All channels of `count` pixels, four at a time. `shared`: the four have one row of the stream. */
 static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_channels_3(const tinyopt_conv2d_s8 *op, const int8_t *columns,
-                                                            int32_t count, int8_t *output, tinyopt_sparse_row *row_of) {
+                                                            int32_t count, int8_t *output, tinyopt_sparse_lane *lane_of,
+                                                            bool shared) {
   const int8_t *stream = op->weights;
+  int32_t sums[2 * TINYOPT_SPARSE_BLOCK];
+  int32_t totals[TINYOPT_SPARSE_THREE * TINYOPT_SPARSE_BLOCK];
+  tinyopt_triples_outputs outputs = {
+      .multipliers = op->multipliers,
+      .shifts = op->shifts,
+      .bias = op->bias,
+      .output = output,
+      .per_channel = op->per_channel,
+      .step = op->output_channels,
+      .pixels = count,
+      .offset = 2 * (op->output_zero_point - op->clamp_low) + 1,
+      .low = op->clamp_low,
+      .range = (uint32_t)(op->clamp_high - op->clamp_low),
+  };
   int32_t taps = op->kernel_height * op->kernel_width * op->input_channels;
-  for (int32_t channel = 0; channel < op->output_channels; ++channel) {
-    tinyopt_sparse_sums_3 sums = tinyopt_sparse_from_3(op->bias[channel]);
-    tinyopt_sparse_walk walk = {columns, taps, 8, tinyopt_sparse_add_3, tinyopt_sparse_flush_3, &sums};
-    stream = row_of(&walk, stream);
-    tinyopt_sparse_finish_3(op, sums.total, channel, count, output);
+  for (int32_t left = op->output_channels; left > 0; left -= TINYOPT_SPARSE_BLOCK) {
+    const int8_t *next = stream;
+    outputs.channels = tinyopt_min(TINYOPT_SPARSE_BLOCK, left);
+    memset(totals, 0, sizeof totals);
+    for (int32_t lane = 0; lane < outputs.channels; ++lane) {
+      tinyopt_sparse_sums_3 s = {0, 0, totals + TINYOPT_SPARSE_THREE * lane};
+      tinyopt_sparse_walk walk = {columns, taps, 8, tinyopt_sparse_add_3, tinyopt_sparse_flush_3, &s};
+      next = lane_of(&walk, shared ? stream : next, lane);
+      sums[2 * lane] = (int32_t)s.a;
+      sums[2 * lane + 1] = (int32_t)s.b;
+    }
+    stream = next;
+    outputs.sums = sums; /* finishing counts these along */
+    outputs.totals = totals;
+    tinyopt_triples_finish(&outputs);
   }
 }
 

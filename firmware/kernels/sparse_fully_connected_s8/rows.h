@@ -22,8 +22,9 @@ static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_add_one(void *sums, const int8_
   *(int32_t *)sums += *column * weight;
 }
 
-static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_none(void *sums) {
+static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_flush_none(void *sums, bool more) {
   (void)sums;
+  (void)more;
 }
 
 static TINYOPT_ALWAYS_INLINE void tinyopt_sparse_connect(const tinyopt_fully_connected_s8 *op, const int8_t *input,
