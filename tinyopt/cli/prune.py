@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
 
@@ -67,6 +68,10 @@ def prune(
     multiple: Annotated[
         int, typer.Option("--multiple", min=1, help="With --structured: keep multiples of so many channels.")
     ] = 1,
+    compensate: Annotated[
+        bool,
+        typer.Option("--compensate", help="With --structured: what leaves goes into biases, as its mean over --data."),
+    ] = False,
     layer_limit: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--layer-limit", help="No layer loses more than this share."),
@@ -105,8 +110,8 @@ def prune(
     from tinyopt.cli.commands import load_model
     from tinyopt.cli.console import console, print_json, progress, show_notes
     from tinyopt.cli.learning import accuracy, samples_for, show_facts
+    from tinyopt.compress.prune import StructuredPruning, pruning_report
     from tinyopt.compress.prune import prune as prune_graph
-    from tinyopt.compress.prune import pruning_report
     from tinyopt.graph import save_graph
 
     if not structured:
@@ -118,6 +123,10 @@ def prune(
         raise TinyoptError("give --amount or a target, not both")
     chosen = _criterion(criterion, seed)
     config = _config(structured, unit, pattern, amount, target, chosen, scope, multiple, layer_limit, tuple(skip or ()))
+    if compensate:
+        if not isinstance(config, StructuredPruning):
+            raise TinyoptError("--compensate needs --structured")
+        config = replace(config, compensate=True)
     plan = _schedule(schedule, steps, epochs, regrow, rewind_step, _settings(epochs, batch_size, learning_rate, seed))
     graph = load_model(model, input_layout=input_layout)
     samples, held_out = samples_for(data, graph), samples_for(validation, graph)

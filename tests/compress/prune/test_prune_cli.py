@@ -78,7 +78,7 @@ def test_schedules_train_between(folder: Path) -> None:
     ):
         facts = json.loads(run(folder, "--amount", "0.6", *data, *options, "--json"))
         assert facts["sparsity"] == pytest.approx(0.6, abs=0.02) and facts["accuracy"] is not None
-    run(folder, "--structured", "--unit", "channels", "--schedule", "iterative", *data)
+    run(folder, "--structured", "--unit", "channels", "--compensate", "--schedule", "iterative", *data)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +99,8 @@ def test_schedules_train_between(folder: Path) -> None:
         (["--amount", "1.5"], "amount must be a share"),
         (["--skip", "convolution"], "fits no layer"),
         (["--structured", "--unit", "rows"], "unit is one of"),
+        (["--compensate"], "needs --structured"),
+        (["--structured", "--compensate"], "needs data"),
     ],
 )
 def test_mistakes_are_named(folder: Path, options: list[str], message: str) -> None:

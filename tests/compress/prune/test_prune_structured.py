@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -24,7 +25,7 @@ from tinyopt.compress.prune import (
 from tinyopt.compress.prune.layers import bypasses, pass_by
 from tinyopt.compress.prune.structured import families, frozen_layers
 from tinyopt.compress.prune.tracing import trace
-from tinyopt.errors import TinyoptError
+from tinyopt.errors import DataError, TinyoptError
 from tinyopt.examples import digits_graph as make_digits_graph
 from tinyopt.execute import Executor
 from tinyopt.graph import DType, Graph, GraphBuilder, Tensor, graph_macs, ops
@@ -265,3 +266,48 @@ def test_settings_that_make_no_sense_are_refused() -> None:
     with pytest.raises(TinyoptError, match="above zero"):
         Target(ratio=-1)
     assert NMPruning().amount == 0.5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_what_a_constant_channel_gave_goes_into_the_next_bias(bias: bool) -> None:
+    """Neurons 1 and 4 always hold their bias: they are worth keeping as numbers, not as neurons."""
+    graph = dense(6, 8, 4)
+    first, second = graph.tensors["w0"].value.copy(), graph.tensors["b0"].value.copy()
+    first[[1, 4]], second[[1, 4]] = 0, 5
+    graph = with_constant(with_constant(graph, "w0", first), "b0", second)
+    if not bias:
+        last = graph.operators[-1]
+        graph = graph.with_operators([*graph.operators[:-1], replace(last, inputs=last.inputs[:2])])
+    x = np.random.default_rng(3).standard_normal((64, 6)).astype(np.float32)
+    config = StructuredPruning(0.25, criterion=L2())
+    plain, kind = (prune(graph, replace(config, compensate=c), (x, np.zeros(64, int))) for c in (False, True))
+    assert plain.tensors["w0"].shape == kind.tensors["w0"].shape == (6, 6)
+    np.testing.assert_allclose(run(kind), run(graph), rtol=1e-4, atol=1e-4)
+    assert np.abs(run(plain) - run(graph)).max() > 0.1
+    with pytest.raises(DataError, match="compensation"):
+        prune(graph, replace(config, compensate=True))
+
+
+def test_compensation_reaches_recurrent_layers_and_flattened_features() -> None:
+    """The mean of a channel that is constant everywhere is exact behind a flatten and before a GRU."""
+    random = np.random.default_rng(0)
+    b = GraphBuilder("sequence")
+
+    def weights(name: str, *shape: int) -> str:
+        return b.constant(name, random.standard_normal(shape).astype(np.float32))
+
+    first = random.standard_normal((6, 3)).astype(np.float32)
+    first[[0, 3]] = 0
+    x = b.add(ops.FullyConnected(), [b.input("x", (1, 4, 3), DType.FLOAT32), b.constant("w", first), weights("b", 6)])
+    zero = b.constant("h", np.zeros((1, 5), np.float32))
+    parameters = [weights("gw", 15, 6), weights("gr", 15, 5), weights("gb", 15), weights("grb", 15)]
+    y = b.add(ops.Gru(), [x, *parameters, zero])
+    both = [b.add(ops.Reshape((1, 24)), [x]), b.add(ops.Reshape((1, 20)), [y])]
+    parts = [b.add(ops.FullyConnected(), [v, weights(n, 2, s)], name=n) for v, n, s in zip(both, ("p", "q"), (24, 20))]
+    b.output(b.add(ops.Binary(ops.BinaryKind.ADD), parts))
+    graph = b.build()
+    config = StructuredPruning(2 / 11, criterion=L2(), compensate=True)
+    data = random.standard_normal((8, 4, 3)).astype(np.float32)
+    pruned = prune(graph, config, (data, np.zeros(8, int)))
+    assert pruned.tensors["w"].shape == (4, 3) and pruned.tensors["gw"].shape == (15, 4)
+    np.testing.assert_allclose(run(pruned), run(graph), rtol=1e-4, atol=1e-4)

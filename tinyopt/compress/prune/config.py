@@ -186,6 +186,7 @@ class StructuredPruning:
     and recurrent layers, ``"all"`` of both, or ``"layers"``: layers whose input and output have one shape are
     bypassed, bodies of residual blocks among them. ``multiple``: keep numbers of channels that are multiples of this
     (where a layer has as many). ``keep_at_least`` so many groups of each layer, and at least 1 - ``layer_limit``.
+    ``compensate``: the mean of what leaves, over the data, goes into the biases of the layers that read it.
     """
 
     amount: float | None = None
@@ -197,6 +198,7 @@ class StructuredPruning:
     keep_at_least: int = 1
     layer_limit: float = 0.9
     skip: tuple[str, ...] = ()
+    compensate: bool = False
 
     def __post_init__(self) -> None:
         _need((self.amount is None) != (self.target is None), "structured pruning needs either an amount or a target")

@@ -115,7 +115,7 @@ def prune(
     labelled = isinstance(config.criterion, Taylor) or _trains(schedule)
     work = _Work(
         config,
-        _dataset(data, module, loss, labelled, needs_data(config.criterion)),
+        _dataset(data, module, loss, labelled, _looks_at_data(config)),
         validation,
         loss or CrossEntropy(),
         augment,
@@ -127,6 +127,10 @@ def prune(
     else:
         outcome = _prune_weights(module, config, schedule, work)
     return _noted(outcome, graph)
+
+
+def _looks_at_data(config: PruningConfig) -> bool:
+    return needs_data(config.criterion) or (isinstance(config, StructuredPruning) and config.compensate)
 
 
 def _trains(schedule: Schedule) -> bool:
@@ -141,6 +145,8 @@ def _dataset(
     if data is None:
         if labelled:
             raise DataError("training and the Taylor criterion need data with labels; give data=(inputs, labels)")
+        if needed:
+            raise DataError("this criterion (or compensation) needs data; give some, or use L1 or L2")
         return None
     if not labelled and not needed:
         return None

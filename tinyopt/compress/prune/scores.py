@@ -23,6 +23,10 @@ LAYERS: dict[type[ops.Attributes], tuple[int, ...]] = {
 """Layers whose weights are pruned, with the positions of their weights."""
 
 
+SAMPLES = 512
+"""How many samples are looked at where no criterion says it."""
+
+
 def skipped(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
@@ -95,10 +99,11 @@ class Measured:
     def batches(self) -> Iterator[tuple[tuple[torch.Tensor, ...], torch.Tensor]]:
         """Inputs and targets of the samples that the criterion looks at: drawn at random, since files are often sorted
         by class, and the same ones every time."""
-        assert self.data is not None and isinstance(self.criterion, (Taylor, ActivationStatistics))
+        assert self.data is not None
         size = self.criterion.batch_size if isinstance(self.criterion, Taylor) else 64
+        most = self.criterion.samples if isinstance(self.criterion, (Taylor, ActivationStatistics)) else SAMPLES
         device = next((p.device for p in self.module.parameters()), torch.device("cpu"))
-        order = np.random.default_rng(0).permutation(len(self.data))[: self.criterion.samples]
+        order = np.random.default_rng(0).permutation(len(self.data))[:most]
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             inputs = tuple(torch.from_numpy(np.ascontiguousarray(x[chosen])).to(device) for x in self.data.inputs)
@@ -106,9 +111,8 @@ class Measured:
 
     # ---- activations ----
 
-    def moments(self, names: Iterable[str]) -> Mapping[str, tuple[Array, Array, Array]]:
-        """Activation → means over the samples of |x|, x², and x ≠ 0, each of the activation's shape."""
-        assert self.data is not None and isinstance(self.criterion, ActivationStatistics)
+    def moments(self, names: Iterable[str]) -> Mapping[str, tuple[Array, Array, Array, Array]]:
+        """Activation → means over the samples of |x|, x², x ≠ 0 and x, each of the activation's shape."""
         wanted = list(dict.fromkeys(names))
         sums: dict[str, list[Array]] = {}
         count = 0
@@ -121,13 +125,13 @@ class Measured:
                     for name, x in self.module.features(inputs, wanted).items():
                         shape = (len(targets), *self.module.graph.tensors[name].shape)
                         x = x.cpu().reshape(shape).to(torch.float64)
-                        parts = [x.abs().sum(0), x.square().sum(0), (x != 0).sum(0)]
+                        parts = [x.abs().sum(0), x.square().sum(0), (x != 0).sum(0), x.sum(0)]
                         total = sums.setdefault(name, [np.zeros(shape[1:]) for _ in parts])
                         for place, part in enumerate(parts):
                             total[place] = total[place] + part.numpy()
         finally:
             self.module.train(was_training)
-        return {name: (a / count, b / count, c / count) for name, (a, b, c) in sums.items()}
+        return {name: (a / count, b / count, c / count, d / count) for name, (a, b, c, d) in sums.items()}
 
 
 # ---- single weights -------------------------------------------------------------------------------------------

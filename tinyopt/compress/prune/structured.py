@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyopt.compress.prune.budget import Outcome, bisect, limit_of
+from tinyopt.compress.prune.compensation import compensated, mean_inputs
 from tinyopt.compress.prune.config import StructuredPruning
 from tinyopt.compress.prune.coupling import NO_ATOM, Coupling, Role
 from tinyopt.compress.prune.cutting import remove_groups
@@ -106,9 +107,13 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
         )
     picker = _Picker(coupling, config, chosen, group_scores(coupling, measured))
 
+    means = mean_inputs(coupling, measured) if config.compensate else None
+
     def candidate(share: float) -> Graph:
         removed = picker.removed(share)
-        return remove_groups(coupling, removed) if removed else graph
+        if not removed:
+            return graph
+        return remove_groups(coupling if means is None else compensated(coupling, removed, means), removed)
 
     if config.target is None:
         assert config.amount is not None
