@@ -67,9 +67,16 @@ def test_a_budget_in_bytes_and_one_in_cycles(model: Path, tmp_path: Path) -> Non
     assert float(facts["shortfall"]["cycles"]) > 1000  # type: ignore[index]
 
 
+def test_int16_activations(model: Path, tmp_path: Path) -> None:
+    quantize(model, tmp_path, "--activations", "int16")
+    graph = load_graph(tmp_path / "q.tinyopt")
+    assert {t.dtype for t in graph.tensors.values() if not t.is_constant} == {DType.INT16}
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--activations", "int4"], "--activations must be int8 or int16"),
         (["--method", "guess"], "--method must be one of max, percentile, entropy, mse"),
         (["--weights", "int5"], "no weight format"),
         (["--layer", "first"], "NAME=FORMAT"),

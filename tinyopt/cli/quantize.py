@@ -33,6 +33,9 @@ def quantize(
         str, typer.Option("--method", help="How activation ranges are chosen: max, percentile, entropy or mse.")
     ] = "max",
     percentile: Annotated[float, typer.Option("--percentile", help="For --method percentile, in percent.")] = 99.99,
+    activations: Annotated[
+        str, typer.Option("--activations", help="int8, or int16: twice the RAM and hardly any rounding.")
+    ] = "int8",
     symmetric: Annotated[bool, typer.Option("--symmetric", help="Activations with zero point 0.")] = False,
     per_layer: Annotated[
         bool, typer.Option("--per-layer", help="One weight scale per layer, not per channel.")
@@ -88,11 +91,14 @@ def quantize(
 ) -> None:
     """Quantize a float model after training: int8 activations, and weights of 8 bits or fewer."""
     from tinyopt.cli.commands import _accuracy_loss, _samples, load_model
-    from tinyopt.graph import parameter_bytes, save_graph
+    from tinyopt.graph import DType, parameter_bytes, save_graph
     from tinyopt.quantize import Budget, Int8, PostTraining, weight_format
     from tinyopt.quantize import quantize as quantize_graph
 
+    if activations not in ("int8", "int16"):
+        raise DataError(f"--activations must be int8 or int16, not '{activations}'")
     config = PostTraining(
+        activations=DType(activations),
         calibration=_method(method, percentile),
         symmetric=symmetric,
         per_channel=not per_layer,

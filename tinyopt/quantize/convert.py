@@ -201,7 +201,7 @@ class _Converter:
                 continue
             name = tensor.name
             if self.float_io and name in self.graph.outputs:
-                name = self._new_name(f"{name}_int8")
+                name = self._new_name(f"{name}_{self.formats[tensor.name].dtype.value}")
             self._declare_integer(tensor.name, name)
             outputs.append(name)
         self.operators.append(replace(operator, attributes=a, inputs=inputs, outputs=tuple(outputs)))
@@ -219,11 +219,13 @@ class _Converter:
                 return self._constant(
                     tensor.name, target.quantization.quantize(tensor.data, target.dtype), target.quantization
                 )
-            return self._constant(tensor.name, *tensor_constant(tensor.data))
+            return self._constant(tensor.name, *tensor_constant(tensor.data, self.formats.dtype))
         if (operator.name, position) in self.formats.requantized:
             return self._as_integer(tensor.name, target)
         own = self.formats[tensor.name]
-        if own.dtype is not DType.INT8 and not isinstance(a, MOVED):  # a recurrent state that something else reads
+        if own.dtype is not self.formats.dtype and not isinstance(
+            a, MOVED
+        ):  # a recurrent state that something else reads
             return self._as_integer(tensor.name, self.formats.as_int8(tensor.name))
         return self._as_integer(tensor.name)
 
@@ -236,6 +238,7 @@ class _Converter:
             ins[2].value if len(ins) > 2 else None,
             axis,
             self._quantization(x),
+            activations=self.tensors[x].dtype,
             weight_format=self.weights.get(operator.name, Int8()),
             per_channel=self.per_channel,
             output_scale=self.formats[operator.outputs[0]].quantization.scale,

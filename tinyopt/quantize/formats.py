@@ -25,6 +25,8 @@ def _int8(scale: float, zero_point: int) -> Format:
 
 
 _FIXED_UNARY = {ops.UnaryKind.LOGISTIC: _int8(1 / 256, -128), ops.UnaryKind.TANH: _int8(1 / 128, 0)}
+_FRACTION = Format(DType.INT16, Quantization.per_tensor(1 / 32768, 0))
+"""int16 results of softmax, logistic and tanh."""
 MOVED = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.Gather)
 """Operators that move elements as they are."""
 _ONE_FORMAT = (*MOVED, ops.MaxPool2d, ops.AveragePool2d, ops.Resize2d)
@@ -45,7 +47,8 @@ class _Group:
 class Formats:
     """Assigns one format to each float activation that ``operators`` (those that become integer) read or write.
 
-    ``symmetric``: zero points of 0 where no specification fixes the format. ``requantized``: (operator name, input
+    ``symmetric``: zero points of 0 where no specification fixes the format. ``dtype``: int8, or int16 for all that
+    ``operators`` read or write. ``requantized``: (operator name, input
     position) of inputs that must first be brought to the output's format.
     """
 
@@ -57,8 +60,9 @@ class Formats:
         method: CalibrationMethod,
         *,
         symmetric: bool = False,
+        dtype: DType = DType.INT8,
     ) -> None:
-        self._symmetric = symmetric
+        self._symmetric, self.dtype = symmetric, dtype
         self._graph, self._calibration, self._method = graph, calibration, method
         self._operators = list(operators)
         self._group_of: dict[str, _Group] = {}
@@ -122,11 +126,11 @@ class Formats:
             if not tensor.is_constant and tensor.dtype is DType.FLOAT32:
                 self._group(tensor.name)
         if isinstance(a, ops.Softmax):
-            self._group(outs[0].name).pin = _int8(1 / 256, -128)
+            self._group(outs[0].name).pin = _int8(1 / 256, -128) if self.dtype is DType.INT8 else _FRACTION
         elif isinstance(a, ops.LogSoftmax):
             self._group(outs[0].name).pin = _int8(16 / 256, 127)
         elif isinstance(a, ops.Unary) and a.op in _FIXED_UNARY:
-            self._group(outs[0].name).pin = _FIXED_UNARY[a.op]
+            self._group(outs[0].name).pin = _FIXED_UNARY[a.op] if self.dtype is DType.INT8 else _FRACTION
         elif isinstance(a, _ONE_FORMAT) or (
             isinstance(a, ops.Reduce) and a.op in (ops.ReduceKind.MAX, ops.ReduceKind.MIN)
         ):
@@ -197,9 +201,9 @@ class Formats:
         if group.pin is not None:
             return group.pin
         quantization = activation_quantization(
-            *self._limits(group), least_scale=group.least_scale, symmetric=self._symmetric
+            *self._limits(group), least_scale=group.least_scale, symmetric=self._symmetric, dtype=self.dtype
         )
-        return Format(DType.INT8, quantization)
+        return Format(self.dtype, quantization)
 
     def _raise_scales(self) -> None:
         """Coarser outputs where calibration saw next to nothing of what the operator can produce.
@@ -221,7 +225,11 @@ class Formats:
                     weights = np.abs(ins[1].value.astype(np.float64))
                     axis = (0, 1, 2) if isinstance(a, ops.DepthwiseConv2d) else tuple(range(1, weights.ndim))
                     bias = float(np.abs(ins[2].value).max()) if len(ins) > 2 else 0.0
-                    least = (float(weights.sum(axis).max()) * 255.0 * largest + bias) / (1 << 28)
+                    levels = 255.0 if self.dtype is DType.INT8 else 65535.0
+                    least = (float(weights.sum(axis).max()) * levels * largest + bias) / (1 << 28)
+                elif isinstance(a, (ops.Binary, ops.MatMul)) and self.dtype is DType.INT16:
+                    depth = ins[0].shape[-1] if isinstance(a, ops.MatMul) else 1
+                    least = max(largest / (1 << 10), float(np.prod(scales)) * depth if len(scales) > 1 else 0.0)
                 elif isinstance(a, (ops.Binary, ops.MatMul)):
                     least = max(largest, float(np.prod(scales)) if len(scales) > 1 else 0.0) / (1 << 10)
                 else:

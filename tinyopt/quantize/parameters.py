@@ -13,22 +13,25 @@ from tinyopt.quantize.weights import SMALLEST_SCALE, Int8, WeightFormat
 
 _ACCUMULATOR_LIMIT = float(1 << 30)
 """Sums of products, and biases, stay below this; together they fit 32 bits."""
+_WIDE_LIMIT = float(1 << 46)
+"""The same for the 64-bit sums of int16 activations, of which the kernels use 48 bits."""
 NEGLIGIBLE = 1e-3
 """Of an output step: the least that the weights of a channel must be able to change."""
 
 
 def activation_quantization(
-    low: float, high: float, *, least_scale: float = 0.0, symmetric: bool = False
+    low: float, high: float, *, least_scale: float = 0.0, symmetric: bool = False, dtype: DType = DType.INT8
 ) -> Quantization:
-    """int8 parameters that cover [low, high] and represent zero exactly.
+    """Parameters that cover [low, high] and represent zero exactly.
 
-    A range of zero width gets scale 1. ``least_scale``: the scale is at least this. ``symmetric``: zero point 0.
+    A range of zero width gets scale 1. ``least_scale``: the scale is at least this. ``symmetric``: zero point 0, as
+    int16 always has it.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if high == low:
         return Quantization.per_tensor(max(1.0, least_scale), 0)
-    if symmetric:
-        return Quantization.per_tensor(max(max(-low, high) / 127.0, least_scale, SMALLEST_SCALE), 0)
+    if symmetric or dtype is DType.INT16:
+        return Quantization.per_tensor(max(max(-low, high) / dtype.limits[1], least_scale, SMALLEST_SCALE), 0)
     scale = float(np.float32(max((high - low) / 255.0, least_scale, SMALLEST_SCALE)))
     zero_point = round(-128 - low / scale)
     return Quantization.per_tensor(scale, min(max(zero_point, -128), 127))
@@ -39,7 +42,8 @@ _INT8 = Int8()
 
 @dataclass(frozen=True, eq=False)
 class LayerConstants:
-    """``weights``: int8, symmetric. ``bias``: int32 at input scale * weight scale, or None."""
+    """``weights``: int8, symmetric. ``bias``: int32 (int64 with int16 activations) at input scale * weight scale, or
+    None."""
 
     weights: Array
     weight_quantization: Quantization
@@ -63,13 +67,15 @@ def layer_constants(
     axis: int,
     x: Quantization,
     *,
+    activations: DType = DType.INT8,
     weight_format: WeightFormat = _INT8,
     per_channel: bool = True,
     output_scale: float = 0.0,
 ) -> LayerConstants:
     """The integer weights and bias of a layer whose output channels are the axis ``axis`` of its weights.
 
-    ``x``: the quantization of the layer's int8 input. ``weight_format``: the values that the weights may take.
+    ``x``: the quantization of the layer's input, of type ``activations``. ``weight_format``: the values that the
+    weights may take.
     A scale is raised where the bias or the sum of all products would otherwise leave 32 bits. Channels whose weights
     cannot move the output by a thousandth of ``output_scale`` get weights of zero, as trained networks have them that
     were regularised to death; channels without any weight take the largest scale of the others, so that their bias
@@ -77,10 +83,14 @@ def layer_constants(
     """
     input_scale = x.scale
     rows, restore = weight_rows(weights, axis)
-    reach = input_scale * max(127 - x.zero_point, x.zero_point + 128)
+    lowest, highest = activations.limits
+    reach = input_scale * max(highest - x.zero_point, x.zero_point - lowest)
     rows = np.where(np.abs(rows).sum(1, keepdims=True) * reach < output_scale * NEGLIGIBLE, 0.0, rows)
     offsets = np.zeros(len(rows)) if bias is None else np.abs(bias.astype(np.float64))
-    least = np.maximum(offsets / input_scale, np.abs(rows).sum(1) * 255.0) / _ACCUMULATOR_LIMIT
+    if activations is DType.INT8:
+        least = np.maximum(offsets / input_scale, np.abs(rows).sum(1) * 255.0) / _ACCUMULATOR_LIMIT
+    else:
+        least = offsets / input_scale / _WIDE_LIMIT
     if per_channel:
         integers, scales = weight_format.integers(rows, least)
         quantization = Quantization.per_channel(scales, axis)
@@ -92,14 +102,15 @@ def layer_constants(
     if bias is None:
         return LayerConstants(restored, quantization, None, None)
     bias_scales = input_scale * used
-    steps = round_half_away(bias.astype(np.float64) / bias_scales).astype(np.int32)
+    wide = np.int32 if activations is DType.INT8 else np.int64
+    steps = round_half_away(bias.astype(np.float64) / bias_scales).astype(wide)
     bias_quantization = (
         Quantization.per_channel(bias_scales, 0) if per_channel else Quantization.per_tensor(float(bias_scales[0]))
     )
     return LayerConstants(restored, quantization, steps, bias_quantization)
 
 
-def tensor_constant(values: Array) -> tuple[Array, Quantization]:
-    """An int8 constant with a range of its own."""
-    quantization = activation_quantization(float(values.min()), float(values.max()))
-    return quantization.quantize(values, DType.INT8), quantization
+def tensor_constant(values: Array, dtype: DType = DType.INT8) -> tuple[Array, Quantization]:
+    """An integer constant with a range of its own."""
+    quantization = activation_quantization(float(values.min()), float(values.max()), dtype=dtype)
+    return quantization.quantize(values, dtype), quantization

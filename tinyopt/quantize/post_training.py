@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tinyopt.data import Samples, Spec, load_samples
 from tinyopt.errors import DataError, ModelError
-from tinyopt.graph import Graph
+from tinyopt.graph import DType, Graph
 from tinyopt.optimise import optimise
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
 from tinyopt.quantize.convert import convert
@@ -22,6 +22,8 @@ from tinyopt.quantize.weights import Int8, WeightFormat
 @dataclass(frozen=True)
 class PostTraining:
     """int8 activations (per tensor), int8 weights (symmetric) of a chosen format, int32 biases.
+
+    ``activations``: int8, or int16 (symmetric, with 64-bit biases): twice the RAM, and hardly any rounding.
 
     ``calibration``: how an activation's range follows from what was seen. ``symmetric``: activations have zero point
     0, else wherever it serves the range best. ``per_channel``: one weight scale per output channel, else one per layer.
@@ -41,10 +43,13 @@ class PostTraining:
     edges: WeightFormat | None = field(default_factory=Int8)
     overrides: Mapping[str, WeightFormat] = field(default_factory=dict, hash=False)
     techniques: tuple[Technique, ...] = ()
+    activations: DType = DType.INT8
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
         object.__setattr__(self, "techniques", tuple(self.techniques))
+        if self.activations not in (DType.INT8, DType.INT16):
+            raise DataError(f"activations are int8 or int16, not {self.activations.value}")
         for technique in self.techniques:
             if not isinstance(technique, (FloatTechnique, IntegerTechnique)):
                 raise DataError(f"{technique!r} is no technique of post-training quantization")
@@ -76,7 +81,7 @@ def quantize(
     samples = load_samples(calibration, graph)
     _check_fit(samples, graph)
     prepared = optimise(graph)
-    operators, notes = integer_operators(prepared, int8_edges=not config.float_io)
+    operators, notes = integer_operators(prepared, int8_edges=not config.float_io, dtype=config.activations)
     weights = layer_formats(prepared, operators, config.weights, config.edges, config.overrides)
     setting = Setting(prepared, samples, weights, config.per_channel, on_technique or _silent)
     for technique in config.techniques:
@@ -86,7 +91,9 @@ def quantize(
             notes += changed.notes
     seen = calibrate(setting.graph, samples, on_progress=on_progress)
     operators = [operator for operator in setting.graph.operators if operator.name in {o.name for o in operators}]
-    formats = Formats(setting.graph, operators, seen, config.calibration, symmetric=config.symmetric)
+    formats = Formats(
+        setting.graph, operators, seen, config.calibration, symmetric=config.symmetric, dtype=config.activations
+    )
     result = convert(
         setting.graph,
         operators,

@@ -41,10 +41,37 @@ _MOVE = (
 """These follow their input: moving float data through int8 would only lose precision."""
 
 
-def integer_operators(graph: Graph, *, int8_edges: bool) -> tuple[list[Operator], list[str]]:
+_WIDE = (
+    ops.Conv2d,
+    ops.DepthwiseConv2d,
+    ops.TransposeConv2d,
+    ops.FullyConnected,
+    ops.MatMul,
+    ops.Clip,
+    ops.MaxPool2d,
+    ops.AveragePool2d,
+    ops.Softmax,
+    ops.Reshape,
+    ops.Transpose,
+    ops.BroadcastTo,
+    ops.Concat,
+    ops.Split,
+    ops.Slice,
+    ops.Pad,
+    ops.Gather,
+)
+"""What TensorFlow Lite Micro computes on int16 activations; of others it does so for some kinds."""
+_WIDE_KINDS = (
+    *(ops.BinaryKind.ADD, ops.BinaryKind.SUB, ops.BinaryKind.MUL, ops.BinaryKind.MINIMUM, ops.BinaryKind.MAXIMUM),
+    *(ops.UnaryKind.LOGISTIC, ops.UnaryKind.TANH, ops.UnaryKind.LEAKY_RELU, ops.UnaryKind.ABS),
+    *(ops.ReduceKind.MEAN, ops.ReduceKind.SUM),
+)
+
+
+def integer_operators(graph: Graph, *, int8_edges: bool, dtype: DType = DType.INT8) -> tuple[list[Operator], list[str]]:
     """The operators that become integer, in order, and a note for each computation that stays in float32.
 
-    ``int8_edges``: whether the inputs of the graph arrive as int8.
+    ``int8_edges``: whether the inputs of the graph arrive as integers. ``dtype``: of the activations, int8 or int16.
     """
     chosen: list[Operator] = []
     notes: list[str] = []
@@ -53,6 +80,8 @@ def integer_operators(graph: Graph, *, int8_edges: bool) -> tuple[list[Operator]
         integer.update(graph.inputs)
     for operator in graph.operators:
         reason = _obstacle(graph, operator)
+        if reason is None and dtype is DType.INT16 and not _has_int16(operator):
+            reason = "it has no int16 form"
         if reason is None and isinstance(operator.attributes, _MOVE):
             sources = [t for t in graph.ins(operator) if t.dtype is DType.FLOAT32]
             if not any(t.is_constant or t.name in integer for t in sources):
@@ -63,6 +92,10 @@ def integer_operators(graph: Graph, *, int8_edges: bool) -> tuple[list[Operator]
         elif reason:
             notes.append(f"'{operator.name}' ({operator.kind}) stays in float32: {reason}")
     return chosen, notes
+
+
+def _has_int16(operator: Operator) -> bool:
+    return isinstance(operator.attributes, _WIDE) or getattr(operator.attributes, "op", None) in _WIDE_KINDS
 
 
 def _obstacle(graph: Graph, operator: Operator) -> str | None:
