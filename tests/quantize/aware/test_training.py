@@ -11,6 +11,7 @@ import torch
 
 from tests.quantize.aware.conftest import network, stripes
 from tinyopt.bridge import to_torch
+from tinyopt.compress.distill import DistillSettings
 from tinyopt.errors import DataError, ModelError, TrainingError
 from tinyopt.execute import Executor
 from tinyopt.graph import Array, Graph, ops
@@ -154,6 +155,31 @@ def test_batch_norms_without_a_layer_of_their_own_are_folded_first() -> None:
     assert "folded before training" in convert_trained(module).metadata["notes"]
 
 
+def test_the_float_network_teaches_its_integers(trained: Graph) -> None:
+    labels = np.zeros(480, np.int64)  # say nothing: what is learned comes from the teacher
+    settings = replace(SETTINGS, epochs=2)
+    taught = DistillSettings(temperature=2.0, alpha=1.0)
+    result = train_aware(
+        trained, (DATA[0], labels), None, QuantizationAware(Int4()), settings, teacher=trained, distillation=taught
+    )
+    assert accuracy(result.graph) > 0.9
+
+
+def test_a_range_that_training_made_too_small_for_sums_is_widened_and_noted(trained: Graph) -> None:
+    module = prepare(trained, DATA[0][:32])
+    with torch.no_grad():
+        for parameter in module.quantizer("scores").parameters():
+            parameter.fill_(1e-3)
+        for name in module.quantized_weights:
+            module.weights_behind(name).mul_(1e3)
+        for quantizer in module.weight_quantizers().values():
+            assert quantizer.ratio is not None
+            quantizer.ratio.mul_(1e3)
+    quantized = convert_trained(module)
+    assert "'scores' was trained with the step" in quantized.metadata["notes"]
+    assert quantized.tensors["scores"].scale > module.quantizer("scores").format().quantization.scale
+
+
 def test_what_does_not_fit_is_refused(trained: Graph) -> None:
     with pytest.raises(ModelError, match="quantized already"):
         prepare(quantize(trained, DATA[0][:20]), DATA[0])
@@ -169,5 +195,10 @@ def test_what_does_not_fit_is_refused(trained: Graph) -> None:
         LearnedClipping(-1.0)
     with pytest.raises(DataError, match="ranges of activations"):
         QuantizationAware(activations="learned")  # type: ignore[arg-type]
+    with pytest.raises(TrainingError, match="either the teacher or the loss"):
+        train_aware(trained, DATA, teacher=trained, loss="mean_squared_error")
+    with pytest.raises(TrainingError, match="loop of your own"):
+        hints = DistillSettings(hints=(("sum", "sum"),))
+        train_aware(trained, DATA, teacher=trained, distillation=hints)
     with pytest.raises(TrainingError, match="prepare"):
         fit(to_torch(trained), DATA, None, SETTINGS, callbacks=[FreezeAfter(1, 1)])
