@@ -24,6 +24,7 @@ from tinyopt.analyse import (
     Trial,
     accuracy_of,
     analyse,
+    profile,
     real_outputs,
     render,
     sqnr_db,
@@ -34,7 +35,7 @@ from tinyopt.bridge import to_graph, to_torch
 from tinyopt.cli.app import app
 from tinyopt.data import Samples
 from tinyopt.errors import DataError
-from tinyopt.graph import Graph
+from tinyopt.graph import DType, Graph, GraphBuilder, ops
 from tinyopt.quantize import Binary, Int4, Int8, Ternary, quantize
 from tinyopt.train import TrainSettings, fit
 
@@ -66,6 +67,19 @@ def test_the_profile_accounts_for_every_cycle(whole: Analysis) -> None:
     assert max(layer.live_bytes for layer in layers.values()) <= whole.profile.arena_bytes
     assert layers["last"].flash_bytes >= 4 * 9 * 16
     assert (whole.profile.energy_uj or 0) > 0
+
+
+def test_bytes_that_are_shared_in_place_count_once() -> None:
+    b = GraphBuilder("in_place")
+    x = b.input("x", (1, 8, 8, 16), DType.FLOAT32)
+    for index in range(3):
+        values = np.random.default_rng(index).standard_normal((1, 3, 3, 16)).astype(np.float32)
+        attributes = ops.DepthwiseConv2d(padding=ops.Padding(1, 1, 1, 1))
+        x = b.add(attributes, (x, b.constant(f"w{index}", values)), name=f"layer{index}")
+    b.output(x)
+    graph = b.build()
+    found = profile(quantize(graph, "random:0:4"), BOARD, run=False)
+    assert max(layer.live_bytes for layer in found.layers) <= found.arena_bytes
 
 
 def test_every_technique_is_tried_on_every_layer(whole: Analysis) -> None:

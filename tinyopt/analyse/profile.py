@@ -111,5 +111,15 @@ def profile(graph: Graph, board: Board, *, objective: str = "latency", run: bool
 
 
 def _live(plan: Plan, step: int) -> int:
-    """Bytes of the arena that must exist during a call."""
-    return sum(span.size for buffer in plan.buffers for span in buffer.spans if span.first <= step <= span.last)
+    """Bytes of the arena that hold something during a call; what is shared in place counts once."""
+    ranges = sorted(
+        (buffer.offset + span.start, buffer.offset + span.end)
+        for buffer in plan.buffers
+        for span in buffer.spans
+        if span.first <= step <= span.last
+    )
+    total, reached = 0, 0
+    for start, end in ranges:
+        total += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
