@@ -31,6 +31,9 @@ TRAINING = TrainSettings(
     epochs=12, batch_size=32, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, label_smoothing=0.1
 )
 FINE_TUNING = replace(TRAINING, epochs=6, learning_rate=1e-3)
+LONGER = replace(TRAINING, epochs=TRAINING.epochs + FINE_TUNING.epochs)
+NARROW = (20, 30, 40)
+"""Widths of a network of as many multiply-accumulates as the factorized ones that take half the cycles."""
 AUGMENT = Chain((TimeShift(8), Noise(0.2)))
 WAYS: tuple[tuple[MethodName | None, float], ...] = (
     (None, 0.7),
@@ -83,6 +86,9 @@ def main() -> int:
         module = to_torch(trained)
         fit(module, data.train, data.validation, FINE_TUNING, augment=AUGMENT)
         print(line("trained, fine-tuned as the others", to_graph(module), data), flush=True)
+        narrow = to_torch(convolutions(widths=NARROW))
+        fit(narrow, data.train, data.validation, LONGER, augment=AUGMENT)
+        print(line("narrower, from scratch", to_graph(narrow), data), flush=True)
         cost = PredictedCycles(load_board("mps2_an386"))
         for method, share in WAYS:
             config = Factorization(method or "auto", CostBudget(share, cost), multiple_of=4)

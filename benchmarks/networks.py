@@ -82,10 +82,16 @@ def resnet8(classes: int = 10, *, shape: tuple[int, int, int] = (32, 32, 3), wid
     return layers.classifier(x, classes)
 
 
-def convolutions(classes: int = 10, *, shape: tuple[int, int, int] = (49, 10, 1), seed: int = 0) -> Graph:
+def convolutions(
+    classes: int = 10,
+    *,
+    shape: tuple[int, int, int] = (49, 10, 1),
+    widths: tuple[int, int, int] = (32, 48, 64),
+    seed: int = 0,
+) -> Graph:
     """Three k x k convolutions and a dense layer for keywords: 2.97 M MACs with the defaults."""
     layers = _Layers("convolutions", shape, seed)
-    x = layers.norm("first", layers.convolution("first", layers.x, 32, (10, 4), (2, 2)))
-    x = layers.norm("second", layers.convolution("second", x, 48, (3, 3), (1, 1)))
-    x = layers.norm("third", layers.convolution("third", x, 64, (3, 3), (2, 2)))
+    x = layers.norm("first", layers.convolution("first", layers.x, widths[0], (10, 4), (2, 2)))
+    x = layers.norm("second", layers.convolution("second", x, widths[1], (3, 3), (1, 1)))
+    x = layers.norm("third", layers.convolution("third", x, widths[2], (3, 3), (2, 2)))
     return layers.classifier(x, classes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -22,7 +24,7 @@ from tinyopt.compress.factorize import (
 )
 from tinyopt.errors import GraphError, ModelError
 from tinyopt.execute.float import run_batch
-from tinyopt.graph import DType, Graph, GraphBuilder, graph_macs, ops, parameter_bytes
+from tinyopt.graph import DType, Graph, GraphBuilder, Tensor, graph_macs, ops, parameter_bytes
 from tinyopt.graph.ops import Padding
 from tinyopt.graph.types import Array
 from tinyopt.quantize import quantize
@@ -237,6 +239,16 @@ def test_a_parameter_budget_is_met(share: float) -> None:
     changed, report = explain(graph, Factorization(rule=ParameterBudget(share)))
     assert report.missed is None
     assert parameter_bytes(changed) <= share * parameter_bytes(graph)
+
+
+def test_constants_that_nothing_reads_are_no_part_of_a_budget() -> None:
+    graph = network()
+    unread = Tensor.constant("unread", np.zeros(100_000, np.float32))
+    report = explain(
+        replace(graph, tensors={**graph.tensors, "unread": unread}), Factorization(rule=ParameterBudget(0.8))
+    )[1]
+    assert report.parameters_before == parameter_bytes(graph) // 4
+    assert 0.6 * report.parameters_before < report.parameters_after <= 0.8 * report.parameters_before
 
 
 def test_a_larger_budget_keeps_more() -> None:

@@ -297,7 +297,8 @@ def _loss(discarded: float) -> float:
 
 
 def _parameters(graph: Graph) -> int:
-    return sum(tensor.size for tensor in graph.constants())
+    read = {name for operator in graph.operators for name in operator.inputs}
+    return sum(tensor.size for tensor in graph.constants() if tensor.name in read)
 
 
 def _efficient(candidates: Sequence[_Candidate], size: Callable[[_Candidate], float]) -> list[_Candidate]:
