@@ -39,6 +39,15 @@ void tinyopt_add_s8_ref(const tinyopt_add_s8 *op, const int8_t *a, const int8_t 
 /* Portable C; one activation and the constant. */
 void tinyopt_add_s8_constant_ref(const tinyopt_add_s8 *op, const int8_t *input, int8_t *output);
 
+/* Portable C; two activations of the output's shape (one row, in broadcast.columns), for quantizations of which
+ * tinyopt/plan/linear_sum.py proves that the definition above equals
+ * output = clamp_low + clamp((a * a_factor + b * b_multiplier + a_offset) >> output_shift, 0, clamp_high - clamp_low),
+ * within 32 bits. The other fields are not read. */
+void tinyopt_add_s8_linear(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
+/* The same with the Arm DSP extension, for a clamp of -128 to 127. */
+void tinyopt_add_s8_linear_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
 /* Arm DSP extension: two activations of the output's shape (one row, in broadcast.columns); the output's shift is to
  * the right. */
 void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
