@@ -7,7 +7,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import bars, synthetic
+from benchmarks import bars, sparsity, synthetic
 from benchmarks.official import MODELS, Row, measure_all, measure_objectives
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -104,6 +104,7 @@ def main() -> int:
     lines += synthetic.tables(layers)
     TARGET.write_text("\n".join(lines) + "\n")
     print(f"written: {TARGET.relative_to(CHECKOUT)}")
+    sparsity.write()
     return 0
 
 

@@ -32,6 +32,9 @@ BOARDS = ("mps2_an386", "mps3_an547", "mps2_m0")
 TARGET = Path(__file__).resolve().parent.parent / "docs" / "sparsity.md"
 PADDED = ops.Padding(1, 1, 1, 1)
 SPARSE = ("sparse_fully_connected_s8", "sparse_conv2d_s8")
+_RANK = {"": 0, "dsp": 1, "mve": 2}
+"""Of the kernels of a pattern those of the best instruction set are measured."""
+CODED = ("coded_fully_connected_s8", "coded_conv2d_s8")
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,11 @@ PATTERNS = (
     ("2of4", 0.5),
     ("1of4", 0.75),
     *((pattern, zeros) for pattern in ("1x4", "4x1", "gaps8", "gaps4") for zeros in (0.5, 0.75, 0.9)),
+    ("coded", 0.0),
+    ("coded", 0.75),
 )
-"""Pattern and share of zeros; the kernels of a pattern have its name in theirs. gaps8 and gaps4: single weights."""
+"""Pattern and share of zeros; the kernels of a pattern have its name in theirs. gaps8, gaps4: single weights; coded:
+single weights whose values are Laplace-distributed."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,8 @@ class Row:
 def sparse_weights(random: np.random.Generator, pattern: str, zeros: float, outputs: int, taps: int) -> Array:
     """int8 [outputs, taps] with the pattern and, to a block, the share of zeros."""
     values = random.integers(1, 128, (outputs, taps)) * random.choice([-1, 1], (outputs, taps))
+    if pattern == "coded":
+        values = np.clip(np.round(random.laplace(0, 15, (outputs, taps))), -127, 127).astype(np.int64)
     if pattern in ("1of4", "2of4"):
         ranks = random.random((outputs, taps // 4, 4)).argsort(axis=2)
         return (values * (ranks < int(pattern[0])).reshape(outputs, taps)).astype(np.int8)
@@ -131,10 +139,14 @@ def _measure(board: Board, shape: Shape) -> list[Row]:
                     key=lambda kernel: costs.cycles(one, one.operators[0], kernel),
                 ),
             )
+        elif pattern == "coded":
+            coded = (kernel for kernel in fit if kernel.family in CODED)
+            fit = (min(coded, key=lambda kernel: costs.cycles(one, one.operators[0], kernel)),)
         else:
-            fit = tuple(kernel for kernel in fit if kernel.family in SPARSE and f"_{pattern}" in kernel.name)
-            native = [kernel for kernel in fit if kernel.requires]
-            fit = tuple(native) or fit
+            names = {f"s8_{pattern}", f"s8_{pattern}_dsp", *(["s8_4x16_mve"] if pattern == "4x1" else [])}
+            fit = tuple(k for k in fit if k.family in SPARSE and k.name.removeprefix(k.family[:-2]) in names)
+            best = max(_RANK[next(iter(k.requires), "")] for k in fit)
+            fit = tuple(k for k in fit if _RANK[next(iter(k.requires), "")] == best)
         for kernel in fit:
             name = f"{pattern}.{round(100 * zeros)}.{kernel.name}"
             wanted[name] = pattern, zeros, kernel.name
@@ -157,6 +169,90 @@ def _measure(board: Board, shape: Shape) -> list[Row]:
     return rows
 
 
+TITLES = {
+    "dense": "dense",
+    "2of4": "2 of 4",
+    "1of4": "1 of 4",
+    "1x4": "blocks 1x4",
+    "4x1": "blocks 4x1",
+    "gaps8": "single, 8-bit gaps",
+    "gaps4": "single, 4-bit gaps",
+    "coded": "entropy-coded",
+}
+
+HEADER = """# Sparse weights: flash and cycles against dense
+
+Made by `make bench` (`python -m benchmarks.sparsity`); [sparse-kernels.md](sparse-kernels.md) explains the formats.
+Cycles are estimates of the [cycle model](cycles.md) on emulated boards, none is from silicon; every output equals the
+reference executor's, byte for byte. Random weights; flash is that of weights, bias and scales on the first board.
+
+## Where it starts to pay
+
+Share of zeros from which the fastest sparse kernel of a pattern is faster than the fastest dense kernel, by a straight
+line through the measured shares; – where it is not even at 90 %. For 2 of 4 (50 % zeros) and 1 of 4 (75 %): cycles
+against dense.
+"""
+
+
+def _dense_of(rows: Sequence[Row], row: Row) -> Row:
+    return next(r for r in rows if (r.pattern, r.shape, r.board) == ("dense", row.shape, row.board))
+
+
+def _pays_from(rows: Sequence[Row], shape: str, pattern: str, board: str) -> str:
+    """The share of zeros at which the line through the measurements meets the dense kernel."""
+    mine = [r for r in rows if (r.shape, r.pattern, r.board) == (shape, pattern, board)]
+    dense = _dense_of(rows, mine[0]).cycles
+    if len(mine) == 1:
+        return f"{mine[0].cycles / dense:.2f}"
+    slope, at_zero = np.polyfit([r.zeros for r in mine], [r.cycles for r in mine], 1)
+    share = (dense - at_zero) / slope
+    return "–" if share > 0.9 else f"{max(share, 0.0):.0%}"
+
+
+def _summary(rows: Sequence[Row]) -> list[str]:
+    boards = list(dict.fromkeys(row.board for row in rows))
+    shapes = list(dict.fromkeys(row.shape for row in rows))
+    columns = [(shape, board) for shape in shapes for board in boards]
+    lines = ["| pattern | " + " | ".join(f"{shape}, {board}" for shape, board in columns) + " |"]
+    lines.append("| --- |" + " ---: |" * len(columns))
+    for pattern in dict.fromkeys(row.pattern for row in rows if row.pattern not in ("dense", "coded")):
+        cells = [_pays_from(rows, shape, pattern, board) for shape, board in columns]
+        lines.append(f"| {TITLES[pattern]} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _table(rows: Sequence[Row], shape: str) -> list[str]:
+    boards = list(dict.fromkeys(row.board for row in rows))
+    lines = [f"\n## {shape[:1].upper()}{shape[1:]}\n"]
+    lines.append(
+        "| weights | zeros | flash | against dense | " + " | ".join(f"{b} | against dense" for b in boards) + " |"
+    )
+    lines.append("| --- |" + " ---: |" * (3 + 2 * len(boards)))
+    mine = [row for row in rows if row.shape == shape]
+    for pattern, zeros in dict.fromkeys((row.pattern, row.zeros) for row in mine):
+        same = [row for row in mine if (row.pattern, row.zeros) == (pattern, zeros)]
+        cells = [f"{same[0].flash:,}", f"{same[0].flash / _dense_of(rows, same[0]).flash:.2f}"]
+        for row in same:
+            cells += [f"{row.cycles:,}", f"{row.cycles / _dense_of(rows, row).cycles:.2f}"]
+        lines.append(f"| {TITLES[pattern]} | {zeros:.0%} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def document(rows: Sequence[Row]) -> str:
+    """The page of docs/sparsity.md."""
+    lines = [HEADER, *_summary(rows)]
+    for shape in dict.fromkeys(row.shape for row in rows):
+        lines += _table(rows, shape)
+    return "\n".join(lines) + "\n"
+
+
+def write() -> None:
+    """Measure everything and write docs/sparsity.md."""
+    rows = [row for name in BOARDS for row in measure_board(load_board(name))]
+    TARGET.write_text(document(rows), encoding="utf-8")
+    print(f"written: docs/{TARGET.name}")
+
+
 def _print(rows: Iterable[Row]) -> None:
     for row in rows:
         print(
@@ -167,11 +263,10 @@ def _print(rows: Iterable[Row]) -> None:
 
 
 def main(names: Sequence[str]) -> int:
-    rows = []
-    for name in names or BOARDS:
-        found = measure_board(load_board(name))
-        _print(found)
-        rows += found
+    for name in names:
+        _print(measure_board(load_board(name)))
+    if not names:
+        write()
     return 0
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyopt.graph import Array
+from tinyopt.plan.blocks_mve import requantization_lanes
 
 LEAST_ZEROS = 0.4
 """Share of weights (or blocks) that must be zero before a format without a fixed pattern is considered."""
@@ -148,7 +149,7 @@ def _blocks_4x1(weights: Array) -> Array:
     return result
 
 
-def _suits_4x1(weights: Array) -> bool:
+def suits_4x1(weights: Array) -> bool:
     return len(weights) >= 4 and _enough(np.asarray(_blocks_4x1(weights).any(axis=2)))
 
 
@@ -180,6 +181,46 @@ def _steps_of_4(weights: Array, count: int) -> tuple[int, int]:
     return entries, len(weights) + entries // 15
 
 
+_GROUP = 16
+_REACH = 256
+"""Inputs of a group, and the places that they lie within (``firmware/kernels/common/sparse_mve.h``)."""
+
+
+def _groups(kept: Array) -> list[Array]:
+    """Ascending positions in groups."""
+    groups, first = [], 0
+    while first < len(kept):
+        end = min(first + _GROUP, int(np.searchsorted(kept, kept[first] + _REACH)))
+        groups.append(kept[first:end])
+        first = end
+    return groups
+
+
+def count_groups(weights: Array) -> int:
+    """Groups of all rows of four outputs. ``weights``: int8 [outputs, taps]."""
+    return sum(len(_groups(np.flatnonzero(row.any(axis=1)))) for row in _blocks_4x1(weights))
+
+
+def pack_groups(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:
+    """The stream of ``sparse_mve.h``, int8. ``weights``: int8 [outputs, taps]; the others as in
+    ``blocks_mve.requantization_lanes``."""
+    pieces = []
+    for row, lanes in zip(_blocks_4x1(weights), requantization_lanes(bias, multipliers, shifts)):
+        groups = _groups(np.flatnonzero(row.any(axis=1)))
+        pieces.append(np.append(lanes, len(groups)).astype("<i4").view(np.int8))
+        before = 0
+        for group in groups:
+            first = int(group[0])
+            entries = np.zeros((5, _GROUP), np.int64)
+            entries[0, : len(group)] = group - first
+            entries[1:, : len(group)] = row[group].T
+            pieces.append(np.array([first - before], "<i4").view(np.int8))
+            pieces.append((entries & 255).astype(np.uint8).view(np.int8).reshape(-1))
+            before = first
+    result: Array = np.concatenate(pieces)
+    return result
+
+
 FORMATS = (
     Format("gaps8", _suits_gaps, _pack_gaps8, lambda weights: _steps_of_gaps(weights, 255)),
     Format("gaps4", _suits_gaps, _pack_gaps4, lambda weights: _steps_of_gaps(weights, 15)),
@@ -191,7 +232,7 @@ FORMATS = (
     ),
     Format(
         "4x1",
-        _suits_4x1,
+        suits_4x1,
         lambda weights: _pack_blocks(_blocks_4x1(weights), _BLOCKS_4X1_OF_RUN),
         lambda weights: _steps_of_blocks(_blocks_4x1(weights), _BLOCKS_4X1_OF_RUN),
     ),

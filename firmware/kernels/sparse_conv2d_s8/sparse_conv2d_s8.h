@@ -38,4 +38,9 @@ void tinyopt_sparse_conv2d_s8_4x1_dsp(const tinyopt_conv2d_s8 *op, const int8_t 
 void tinyopt_sparse_conv2d_s8_1of4_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 void tinyopt_sparse_conv2d_s8_2of4_dsp(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
 
+/* Helium (MVE), a pixel at a time. weights: the stream of sparse_mve.h, aligned to four, which holds bias, multipliers
+ * and shifts too (those fields are not read). scratch: the patch, or 0 when contiguous. Not in place: the inputs of a
+ * pixel are read again for every four of its outputs. */
+void tinyopt_sparse_conv2d_s8_4x16_mve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+
 #endif

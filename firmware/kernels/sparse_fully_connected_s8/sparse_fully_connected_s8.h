@@ -27,4 +27,9 @@ void tinyopt_sparse_fully_connected_s8_1x4_dsp(const tinyopt_fully_connected_s8 
 void tinyopt_sparse_fully_connected_s8_4x1_dsp(const tinyopt_fully_connected_s8 *op, const int8_t *input,
                                                int8_t *output);
 
+/* Helium (MVE). weights: the stream of sparse_mve.h, aligned to four, which holds bias, multipliers and shifts too
+ * (those fields are not read). */
+void tinyopt_sparse_fully_connected_s8_4x16_mve(const tinyopt_fully_connected_s8 *op, const int8_t *input,
+                                                int8_t *output);
+
 #endif

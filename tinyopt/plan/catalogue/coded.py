@@ -21,13 +21,19 @@ from tinyopt.plan.packing import bias_name, folded_bias, output_limits, requanti
 
 _WORTH = 0.95
 """Coded weights must be at least this much smaller to be considered."""
-_DECODE = 45.0
-"""Cycles to decode a weight."""
+_DECODE, _DECODE_BIT = 20.0, 8.5
+"""Cycles to decode a weight, and more for every bit of its code; fitted on the emulated M4."""
 
 
 def _is_worth(graph: Graph, operator: Operator) -> bool:
     weights = graph.ins(operator)[1].value
     return coded_bytes(weights) <= _WORTH * weights.size
+
+
+def _decode(graph: Graph, operator: Operator) -> float:
+    """Cycles for a weight."""
+    weights = graph.ins(operator)[1].value
+    return _DECODE + _DECODE_BIT * 8 * coded_bytes(weights) / weights.size
 
 
 def _accepts_dense(graph: Graph, operator: Operator) -> bool:
@@ -52,7 +58,7 @@ def _lower_dense(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost_dense(graph: Graph, operator: Operator) -> float:
-    return (_DECODE + 8) * operator_macs(graph, operator) + 60 * graph.outs(operator)[0].size
+    return (_decode(graph, operator) + 8) * operator_macs(graph, operator) + 60 * graph.outs(operator)[0].size
 
 
 def _convolution(kernels: tuple[Kernel, ...], name: str) -> Kernel:
@@ -72,7 +78,7 @@ def _convolution(kernels: tuple[Kernel, ...], name: str) -> Kernel:
         return replace(call, kernel=kernel, parameters=parameters, scratch=scratch)
 
     def cost(graph: Graph, operator: Operator) -> float:
-        return dense.cost(graph, operator) + 400 + _DECODE * graph.ins(operator)[1].size
+        return dense.cost(graph, operator) + 400 + _decode(graph, operator) * graph.ins(operator)[1].size
 
     return Kernel(
         name=f"coded_{dense.name}",
