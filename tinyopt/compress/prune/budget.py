@@ -12,10 +12,12 @@ from tinyopt.graph import Graph, graph_macs, parameter_bytes
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A pruned graph and what there is to tell about it."""
+    """A pruned graph and what there is to tell about it. ``share``: the candidate of a bisection that met its limit;
+    None where there was nothing to choose."""
 
     graph: Graph
     notes: tuple[str, ...] = ()
+    share: float | None = None
 
 
 def cost_of(graph: Graph, target: Target) -> float:
@@ -78,4 +80,9 @@ def bisect(graph: Graph, target: Target, candidate: Callable[[float], Graph], st
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if cost(middle) <= limit else (middle, high)
-    return Outcome(candidate(high / steps), (f"pruning: {cost(high):,.0f} of {cost(0):,.0f} {describe_cost(target)}",))
+    return Outcome(candidate(high / steps), (reached(cost(high), cost(0), target),), high / steps)
+
+
+def reached(cost: float, before: float, target: Target) -> str:
+    """The note of a target that was met."""
+    return f"pruning: {cost:,.0f} of {before:,.0f} {describe_cost(target)}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from tinyopt.compress.prune.budget import Outcome, bisect, limit_of
+from tinyopt.compress.prune.budget import Outcome, bisect, cost_of, limit_of, reached
 from tinyopt.compress.prune.compensation import compensated, mean_inputs
-from tinyopt.compress.prune.config import StructuredPruning
+from tinyopt.compress.prune.config import StructuredPruning, Target
 from tinyopt.compress.prune.coupling import NO_ATOM, Coupling, Role
 from tinyopt.compress.prune.cutting import remove_groups
 from tinyopt.compress.prune.group_scores import group_scores
@@ -109,17 +110,45 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
 
     means = mean_inputs(coupling, measured) if config.compensate else None
 
-    def candidate(share: float) -> Graph:
-        removed = picker.removed(share)
+    def without(removed: frozenset[int]) -> Graph:
         if not removed:
             return graph
         return remove_groups(coupling if means is None else compensated(coupling, removed, means), removed)
 
+    def candidate(share: float) -> Graph:
+        return without(picker.removed(picker.counts(share)))
+
     if config.target is None:
         assert config.amount is not None
         return Outcome(candidate(config.amount), notes)
-    outcome = bisect(graph, config.target, candidate, picker.steps, limit_of(graph, config.target))
-    return Outcome(outcome.graph, (*notes, *outcome.notes))
+    limit = limit_of(graph, config.target)
+    outcome = bisect(graph, config.target, candidate, picker.total, limit)
+    if outcome.share is None:
+        return Outcome(outcome.graph, (*notes, *outcome.notes))
+    return Outcome(*_given_back(picker, outcome, config.target, limit, without, notes))
+
+
+def _given_back(
+    picker: _Picker,
+    outcome: Outcome,
+    target: Target,
+    limit: float,
+    without: Callable[[frozenset[int]], Graph],
+    notes: tuple[str, ...],
+) -> tuple[Graph, tuple[str, ...]]:
+    """What bisection took too much: one step of one layer after the other comes back where the limit allows it, the
+    most important first."""
+    assert outcome.share is not None
+    graph, counts = outcome.graph, picker.counts(outcome.share)
+    cost = cost_of(graph, target)
+    for place in picker.by_importance(counts):
+        trial = list(counts)
+        trial[place] = max(trial[place] - picker.steps[place], 0)
+        candidate = without(picker.removed(trial))
+        found = cost_of(candidate, target)
+        if cost < found <= limit:
+            graph, counts, cost = candidate, trial, found
+    return graph, (*notes, reached(cost, cost_of(picker.coupling.graph, target), target))
 
 
 class _Picker:
@@ -134,29 +163,35 @@ class _Picker:
         queue = [(scores[g], g, place) for place, r in enumerate(self.ranked) for g in r[: self.limits[place]]]
         self.queue = sorted(queue)
         self.total = sum(len(f.groups) for f in chosen)
-        self.steps = self.total
+        self.steps = [config.multiple // math.gcd(config.multiple, family.channels) for family in chosen]
 
     def _limit(self, count: int) -> int:
         most = max(self.config.keep_at_least, math.ceil(count * (1 - self.config.layer_limit) - 1e-9), 1)
         return max(count - most, 0)
 
-    def removed(self, share: float) -> frozenset[int]:
-        """The groups that go when ``share`` of all (or of each layer's) are wanted."""
+    def counts(self, share: float) -> list[int]:
+        """How many groups of each family go when ``share`` of all (or of each layer's) are wanted."""
         if self.config.scope == "layer":
             counts = [min(int(share * len(r) + 1e-9), self.limits[place]) for place, r in enumerate(self.ranked)]
         else:
             counts = [0] * len(self.ranked)
             for _, _, place in self.queue[: int(share * self.total + 1e-9)]:
                 counts[place] += 1
-        removed: set[int] = set()
-        for place, count in enumerate(counts):
-            removed.update(self.ranked[place][: self._aligned(place, count)])
+        return [self._aligned(place, count) for place, count in enumerate(counts)]
+
+    def removed(self, counts: list[int]) -> frozenset[int]:
+        """The least important groups of each family, so many of each; every tensor keeps one."""
+        removed = {group for place, count in enumerate(counts) for group in self.ranked[place][:count]}
         best_first = sorted(self.scores, key=lambda g: -self.scores[g])
         return self.coupling.keeping_one(frozenset(removed), best_first)
 
+    def by_importance(self, counts: list[int]) -> list[int]:
+        """Families that lost something, the one whose next group to come back counts most first."""
+        losers = [place for place, count in enumerate(counts) if count]
+        return sorted(losers, key=lambda place: -self.scores[self.ranked[place][counts[place] - 1]])
+
     def _aligned(self, place: int, count: int) -> int:
         """How many groups of a family go, so that the rest is a multiple of what kernels like."""
-        step = self.config.multiple // math.gcd(self.config.multiple, self.families[place].channels)
-        total = len(self.ranked[place])
+        step, total = self.steps[place], len(self.ranked[place])
         kept = math.ceil((total - count) / step) * step
         return max(total - kept, 0)
