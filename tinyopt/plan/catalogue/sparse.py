@@ -134,11 +134,11 @@ _PORTABLE_DENSE = {
     "gaps8": _Rates(27.7, 8, 102),
     "gaps4": _Rates(29.4, 8, 92),
     "1x4": _Rates(41.8, 8, 94),
-    "4x1": _Rates(38.3, 8, 35),
+    "4x1": _Rates(38.3, 8, 141),
     "1of4": _Rates(60, 4, 98),
     "2of4": _Rates(51, 4, 98),
 }
-_DSP_DENSE = {"1x4": _Rates(17.4, 8, 47), "4x1": _Rates(14.7, 8, 15)}
+_DSP_DENSE = {"1x4": _Rates(17.4, 8, 47), "4x1": _Rates(14.7, 8, 59)}
 _PORTABLE_CONVOLUTION = {
     "gaps8": _Rates(36.4, 55, 258, 28),
     "gaps4": _Rates(38.1, 55, 255, 28),
