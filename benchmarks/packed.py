@@ -19,7 +19,7 @@ from tinyopt.board import Board, load_board
 from tinyopt.build import build
 from tinyopt.data import load_samples
 from tinyopt.generate import generate
-from tinyopt.graph import Array, Graph, GraphBuilder, operator_macs
+from tinyopt.graph import Graph, GraphBuilder, operator_macs
 from tinyopt.pipeline import reference_outputs
 from tinyopt.plan import make_plan
 from tinyopt.plan.catalogue import candidates
@@ -39,6 +39,7 @@ FORMATS = {
     "int4": np.arange(-8, 8),
     "ternary": np.array([-1, 0, 1]),
     "binary": np.array([-1, 1]),
+    "int4 in groups of 32": np.arange(-8, 8),
     "codebook of 16": np.array([-127, -90, -63, -44, -30, -19, -11, -5, 0, 4, 12, 20, 31, 45, 66, 101]),
 }
 
@@ -57,8 +58,8 @@ class Cost:
     scratch: int
 
 
-def graph_of(layers: Sequence[Layer], values: Array) -> Graph:
-    """The layers with weights drawn from these values, each with inputs and outputs of its own."""
+def graph_of(layers: Sequence[Layer], form: str) -> Graph:
+    """The layers with weights of a format, each with inputs and outputs of its own."""
     builder = GraphBuilder("layers")
     for layer in layers:
         layer.add_to(builder, np.random.default_rng(0))
@@ -67,13 +68,16 @@ def graph_of(layers: Sequence[Layer], values: Array) -> Graph:
     tensors = dict(graph.tensors)
     for operator in graph.operators:
         weights = tensors[operator.inputs[1]]
-        tensors[weights.name] = replace(weights, data=random.choice(values, weights.shape).astype(np.int8))
+        data = random.choice(FORMATS[form], weights.shape)
+        if "groups" in form and data.size % 32 == 0:
+            data = (data.reshape(-1, 32) * random.integers(1, 16, (data.size // 32, 1))).reshape(data.shape)
+        tensors[weights.name] = replace(weights, data=data.astype(np.int8))
     return replace(graph, tensors=tensors)
 
 
 def costs(board: Board, form: str, wanted: str = "") -> Iterator[Cost]:
     """Every kernel whose name has ``wanted`` in it, on every layer; outputs are compared with the reference."""
-    graph = graph_of(LAYERS, FORMATS[form])
+    graph = graph_of(LAYERS, form)
     first = make_plan(graph, board)
     kernels = [
         [k.name for k in candidates(first.graph, call.operator, board.features) if wanted in k.name]
@@ -107,8 +111,7 @@ def main(names: Sequence[str]) -> None:
     for name in names or BOARDS:
         board = load_board(name)
         for form in FORMATS:
-            wanted = "" if form == "int8" else "packed"
-            for cost in sorted(costs(board, form, wanted), key=lambda cost: (cost.layer, cost.cycles)):
+            for cost in sorted(costs(board, form), key=lambda cost: (cost.layer, cost.cycles)):
                 print(
                     f"{name} {cost.layer:24} {cost.form:15} {cost.kernel:50} {cost.cycles / cost.macs:6.2f} "
                     f"(predicted {cost.predicted / cost.macs:6.2f}) {cost.weights:6} {cost.scratch:6}",

@@ -121,3 +121,45 @@ def code_words(codes: Array, bits: int) -> Array:
     shifted = fours.sum(axis=2, dtype=np.uint32) << (bits * np.arange(8 // bits, dtype=np.uint32))
     result: Array = shifted.sum(axis=1, dtype=np.uint32)
     return result
+
+
+@dataclass(frozen=True, eq=False)
+class Groups:
+    """Weights that are a multiplier from 1 to 15 times -8 … 7. ``multipliers``: int64 [outputs, groups]."""
+
+    size: int
+    multipliers: Array
+
+    @staticmethod
+    def of(weights: Array) -> Groups | None:
+        """The largest groups of ``GROUPS`` for weights [outputs, inputs]; None where there are none."""
+        columns = np.arange(1, 16)[:, None, None]
+        wide = weights.astype(np.int64)
+        if _multipliers(wide[:4], columns, GROUPS[0]) is None:
+            return None
+        for size in reversed(GROUPS):
+            if size < weights.shape[1] or size == GROUPS[0]:
+                found = _multipliers(wide, columns, size)
+                if found is not None:
+                    return Groups(size, found)
+        return None
+
+    def spread(self, inputs: int) -> Array:
+        """The multiplier of every weight."""
+        result: Array = np.repeat(self.multipliers, self.size, axis=1)[:, :inputs]
+        return result
+
+
+GROUPS = (8, 16, 24, 32, 48, 64, 96, 128, 256)
+"""Sizes of groups that are looked for; all are multiples of the first."""
+
+
+def _multipliers(weights: Array, candidates: Array, size: int) -> Array | None:
+    """The least fitting multiplier of every group; None if a group has none."""
+    steps = weights // candidates
+    fits = (steps * candidates == weights) & (steps >= -8) & (steps <= 7)
+    fits = np.logical_and.reduceat(fits, np.arange(0, weights.shape[1], size), axis=2)
+    if not fits.any(axis=0).all():
+        return None
+    result: Array = fits.argmax(axis=0) + 1
+    return result

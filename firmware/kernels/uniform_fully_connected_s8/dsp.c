@@ -255,3 +255,59 @@ void tinyopt_uniform_fully_connected_s8_dsp_1(const tinyopt_uniform_fully_connec
                                               int8_t *output, void *scratch) {
   connect(op, input, output, scratch, 1, accumulate_1);
 }
+
+/* The sums of the inputs of each group. */
+static void sum_groups(const int16_t *x, int32_t size, int32_t group, int32_t *sums) {
+  for (int32_t first = 0; first < size; first += group) {
+    int32_t sum = 0;
+    for (int32_t i = first; i < tinyopt_min(first + group, size); ++i) {
+      sum += x[i];
+    }
+    *sums++ = sum;
+  }
+}
+
+/* Adds a group's part to the sums of eight outputs. `total`: of its inputs. `multipliers`: four bits for each output.
+ */
+static void add_group(const tinyopt_uniform_fully_connected_s8 *op, int32_t *sums, const int32_t *nested, int32_t total,
+                      uint32_t multipliers) {
+  const int32_t step = op->step;
+  const int32_t base = op->low * total;
+  const int32_t last = base + step * 8 * total; /* the signed code */
+  for (int32_t i = 0; i < BLOCK; i += 4, sums += 4, nested += 4) {
+    for (int32_t place = 0; place < 4; ++place, multipliers >>= 4) {
+      uint32_t sum = (uint32_t)nested[place] - (place == 0 ? 0u : (uint32_t)nested[place - 1]);
+      sums[place] += (int32_t)(multipliers & 15u) * (step * ((int32_t)sum >> (4 * place)) + (place == 3 ? last : base));
+    }
+  }
+}
+
+void tinyopt_uniform_fully_connected_s8_dsp_4_groups(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
+                                                     int8_t *output, void *scratch) {
+  int32_t padded = (op->input_size + 7) & ~7;
+  int32_t *totals = (int32_t *)scratch + padded / 2;
+  for (int32_t r = 0; r < op->rows; ++r, input += op->input_size) {
+    const uint32_t *codes = op->codes;
+    const uint32_t *multipliers = op->group_multipliers;
+    widen(input, op->input_size, scratch);
+    sum_groups(scratch, op->input_size, op->group, totals);
+    for (int32_t first = 0; first < op->output_size; first += BLOCK) {
+      int32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+      const int32_t *total = totals;
+      for (int32_t at = 0; at < padded; at += op->group) {
+        int32_t nested[BLOCK];
+        const uint32_t *x = (const uint32_t *)scratch + at / 2;
+        const uint32_t *end = x + tinyopt_min(op->group, padded - at) / 2;
+        codes = accumulate_4(x, codes, end, nested);
+        add_group(op, sums, nested, *total++, *multipliers++);
+      }
+      for (int32_t i = 0; i < tinyopt_min(BLOCK, op->output_size - first); ++i) {
+        int32_t channel = (first + i) * op->per_channel;
+        uint32_t doubled = (uint32_t)(op->bias[first + i] + sums[i]) << 1;
+        int8_t value = tinyopt_requantize_doubled_s8((int32_t)doubled, op->multipliers[channel], ~op->shifts[channel],
+                                                     2 * op->output_zero_point + 1);
+        *output++ = (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
+      }
+    }
+  }
+}

@@ -160,18 +160,17 @@ static TINYOPT_ALWAYS_INLINE const uint32_t *sum_block(const int8_t *x, int32_t 
   return codes;
 }
 
-/* Up to eight outputs. `base`: low times the sum of the inputs. */
-static void finish(const tinyopt_uniform_fully_connected_s8 *op, int32_t base, const int32_t *sums, int32_t first,
-                   int32_t count, int8_t *output) {
+/* Up to eight outputs of their sums. */
+static void requantize(const tinyopt_uniform_fully_connected_s8 *op, const int32_t *sums, int32_t first, int32_t count,
+                       int8_t *output) {
   tinyopt_narrow scale = tinyopt_narrow_to(op->output_zero_point, op->clamp_low, op->clamp_high);
-  const int32_t *bias = op->bias + first;
   const int32_t *multiplier = op->multipliers + first * op->per_channel;
   const int8_t *shift = op->shifts + first * op->per_channel;
-  const int32_t step = op->step, per_channel = op->per_channel;
+  const int32_t per_channel = op->per_channel;
   for (int32_t i = 0; i < count; ++i) {
     scale.multiplier = *multiplier;
     scale.right = -*shift - 1;
-    *output++ = tinyopt_narrow_s8(&scale, *bias++ + base + step * *sums++);
+    *output++ = tinyopt_narrow_s8(&scale, *sums++);
     multiplier += per_channel;
     shift += per_channel;
   }
@@ -189,7 +188,10 @@ static TINYOPT_ALWAYS_INLINE void connect(const tinyopt_uniform_fully_connected_
     for (int32_t first = 0; first < op->output_size; first += BLOCK) {
       int32_t sums[BLOCK];
       codes = sum_block(input, op->input_size, codes, sums, bits, add);
-      finish(op, base, sums, first, tinyopt_min(BLOCK, op->output_size - first), output + first);
+      for (int32_t i = 0; i < BLOCK; ++i) {
+        sums[i] = op->bias[first + i] + base + op->step * sums[i];
+      }
+      requantize(op, sums, first, tinyopt_min(BLOCK, op->output_size - first), output + first);
     }
   }
 }
@@ -207,4 +209,37 @@ void tinyopt_uniform_fully_connected_s8_pairs_2(const tinyopt_uniform_fully_conn
 void tinyopt_uniform_fully_connected_s8_pairs_1(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
                                                 int8_t *output) {
   connect(op, input, output, 1, accumulate_1);
+}
+
+static int32_t sum_of(const int8_t *x, int32_t size) {
+  int32_t sum = 0;
+  for (const int8_t *end = x + size; x != end; ++x) {
+    sum += *x;
+  }
+  return sum;
+}
+
+void tinyopt_uniform_fully_connected_s8_pairs_4_groups(const tinyopt_uniform_fully_connected_s8 *op,
+                                                       const int8_t *input, int8_t *output) {
+  for (int32_t row = 0; row < op->rows; ++row, input += op->input_size, output += op->output_size) {
+    const uint32_t *codes = op->codes;
+    const uint32_t *group_multipliers = op->group_multipliers;
+    for (int32_t first = 0; first < op->output_size; first += BLOCK) {
+      int32_t sums[BLOCK] = {0, 0, 0, 0, 0, 0, 0, 0};
+      for (int32_t at = 0; at < op->input_size; at += op->group) {
+        int32_t of_group[BLOCK];
+        int32_t size = tinyopt_min(op->group, op->input_size - at);
+        int32_t base = op->low * sum_of(input + at, size);
+        uint32_t multipliers = *group_multipliers++;
+        codes = sum_block(input + at, size, codes, of_group, 4, accumulate_4);
+        for (int32_t i = 0; i < BLOCK; ++i, multipliers >>= 4) {
+          sums[i] += (int32_t)(multipliers & 15u) * (base + op->step * of_group[i]);
+        }
+      }
+      for (int32_t i = 0; i < BLOCK; ++i) {
+        sums[i] += op->bias[first + i];
+      }
+      requantize(op, sums, first, tinyopt_min(BLOCK, op->output_size - first), output + first);
+    }
+  }
 }

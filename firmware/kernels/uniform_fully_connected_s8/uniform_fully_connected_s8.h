@@ -6,7 +6,10 @@
  *   sum over i of (low + step * code[o][i]) * x[i] = low * (sum of x) + step * (sum of code[o][i] * x[i]),
  * and the first term is the same for all outputs.
  *
- * The number at the end of a kernel's name is the bits of a code. Outputs come in blocks of eight, the last one filled
+ * Kernels for groups take weights multiplier * (low + step * code), where `group` inputs in a row share a multiplier
+ * from 1 to 15 for each output; the sums of the groups are multiplied.
+ *
+ * The number in a kernel's name is the bits of a code. Outputs come in blocks of eight, the last one filled
  * up. Pointers need no alignment beyond their element type. Input and output must not overlap.
  */
 #ifndef TINYOPT_UNIFORM_FULLY_CONNECTED_S8_H
@@ -25,6 +28,8 @@ typedef struct {
   int32_t output_size;
   int32_t step;
   int32_t low;
+  const uint32_t *group_multipliers; /* per eight outputs, per group: four bits for each output; NULL: no groups */
+  int32_t group;                     /* inputs, the last group may have fewer */
   int32_t output_zero_point;
   int32_t clamp_low; /* on the output's integers */
   int32_t clamp_high;
@@ -38,6 +43,10 @@ void tinyopt_uniform_fully_connected_s8_pairs_2(const tinyopt_uniform_fully_conn
 void tinyopt_uniform_fully_connected_s8_pairs_1(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
                                                 int8_t *output);
 
+/* As pairs_4, with groups of any size. */
+void tinyopt_uniform_fully_connected_s8_pairs_4_groups(const tinyopt_uniform_fully_connected_s8 *op,
+                                                       const int8_t *input, int8_t *output);
+
 /* Arm DSP extension; every sum is below 2^30, every shift to the right; bias, and multipliers and shifts where each
  * output has its own, are filled up to a multiple of eight. See dsp.c for the order of the codes and for what else
  * their sums keep. scratch: the input as int16, its size rounded up to a multiple of eight. */
@@ -47,6 +56,10 @@ void tinyopt_uniform_fully_connected_s8_dsp_2(const tinyopt_uniform_fully_connec
                                               int8_t *output, void *scratch);
 void tinyopt_uniform_fully_connected_s8_dsp_1(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
                                               int8_t *output, void *scratch);
+
+/* As dsp_4, with groups of a multiple of eight inputs. scratch: behind the inputs four bytes per group. */
+void tinyopt_uniform_fully_connected_s8_dsp_4_groups(const tinyopt_uniform_fully_connected_s8 *op, const int8_t *input,
+                                                     int8_t *output, void *scratch);
 
 /* Helium (MVE); every shift to the right; bias, multipliers and shifts filled up as for dsp. codes: mve.c. No scratch.
  */

@@ -28,15 +28,23 @@ def packable(rng: np.random.Generator, form: str, shape: tuple[int, ...]) -> np.
     return rng.choice(values, shape).astype(np.int8)
 
 
+def grouped(rng: np.random.Generator, shape: tuple[int, ...], group: int) -> np.ndarray:
+    """Rows of -8 … 7 times a multiplier that ``group`` weights share."""
+    multipliers = rng.integers(1, 16, (shape[0], -(-shape[1] // group)))
+    return (rng.integers(-8, 8, shape) * np.repeat(multipliers, group, axis=1)[:, : shape[1]]).astype(np.int8)
+
+
 class Maker:
     """Draws a layer's numbers, with an output scale that the sums fill."""
 
-    def __init__(self, draw, name: str, shape: tuple[int, ...], weights: tuple[int, ...], axis: int) -> None:
+    def __init__(
+        self, draw, name: str, shape: tuple[int, ...], weights: tuple[int, ...], axis: int, group: int = 0
+    ) -> None:
         self.draw = draw
         rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
         self.builder = GraphBuilder(name)
         x = self.builder.input("x", shape, DType.INT8, Quantization.per_tensor(0.05, draw(ZERO_POINTS)))
-        data = packable(rng, draw(st.sampled_from(FORMATS)), weights)
+        data = packable(rng, draw(st.sampled_from(FORMATS)), weights) if not group else grouped(rng, weights, group)
         channels = weights[axis]
         if draw(st.booleans()):
             quantization = Quantization.per_channel(0.01 * 2.0 ** rng.uniform(-2, 2, channels), axis)
@@ -118,9 +126,19 @@ def depthwise_3x3(draw) -> Graph:
     return maker.finish(ops.DepthwiseConv2d(**window, activation=draw(ACTIVATIONS)))
 
 
+@st.composite
+def grouped_fully_connected(draw) -> Graph:
+    """Groups of weights that share a multiplier, the last group perhaps shorter."""
+    group = draw(st.sampled_from([8, 16, 24, 32, 64]))
+    inputs, outputs = group * draw(st.integers(1, 4)) + draw(st.integers(1, 20)), draw(st.integers(1, 30))
+    maker = Maker(draw, "fully_connected", (draw(st.integers(1, 2)), inputs), (outputs, inputs), 0, group)
+    return maker.finish(ops.FullyConnected(activation=draw(ACTIVATIONS)))
+
+
 CASES = {
     "packed_fully_connected": fully_connected(),
     "packed_long_fully_connected": long_fully_connected(),
+    "packed_grouped_fully_connected": grouped_fully_connected(),
     "packed_conv2d": conv2d(),
     "packed_pointwise": pointwise(),
     "packed_depthwise": depthwise(),

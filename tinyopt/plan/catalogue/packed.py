@@ -28,12 +28,14 @@ from tinyopt.plan.catalogue import (
     fully_connected_quads,
 )
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packed import Order, is_packable, pack
+from tinyopt.plan.packed import Order, Uniform, different_values, is_packable, pack
 
 _PIECE = 1024
 """Bytes of weights that a fully connected layer expands at a time, if that is more than one block."""
-_EXPANSION = 4.0
+_EXPANSION = 5.0
 """Cycles for each byte of expanded weights."""
+_EXPANSION_BY_TABLE = 8.5
+"""The same with a codebook."""
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,9 @@ def _packed(dense: _Dense) -> Kernel:
         return replace(call, kernel=packed, parameters=parameters, scratch=scratch + call.scratch)
 
     def cost(graph: Graph, operator: Operator) -> float:
-        return kernel.cost(graph, operator) + 150 + _EXPANSION * graph.ins(operator)[1].size
+        weights = graph.ins(operator)[1].value
+        expansion = _EXPANSION if Uniform.of(different_values(weights)) else _EXPANSION_BY_TABLE
+        return kernel.cost(graph, operator) + 150 + expansion * weights.size
 
     return Kernel(
         name=f"packed_{kernel.name}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.catalogue.convolution import is_int8
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packed import WIDTHS, Uniform, different_values
+from tinyopt.plan.packed import WIDTHS, Groups, Uniform, different_values
 from tinyopt.plan.packing import (
     all_shift_right,
     bias_name,
@@ -253,6 +254,96 @@ def _mve(bits: int, per_mac: float) -> Kernel:
     )
 
 
+# Groups of inputs that share a multiplier.
+
+
+def _groups(graph: Graph, operator: Operator) -> Groups | None:
+    """The groups of a layer whose weights fit into no fewer than eight bits without them."""
+    if not isinstance(operator.attributes, ops.FullyConnected) or not is_int8(graph, operator):
+        return None
+    weights = graph.ins(operator)[1].value
+    return None if Uniform.of(different_values(weights)) else Groups.of(weights)
+
+
+_STEPS = Uniform(-8, 1, 4)
+"""Of weights without their multipliers."""
+
+
+def _lower_groups(
+    graph: Graph, operator: Operator, kernel: Kernel, pack: Callable[[Array, Uniform], Array], scratch: int
+) -> Call:
+    groups, weights = _groups(graph, operator), graph.ins(operator)[1].value
+    assert groups is not None
+    steps = weights.astype(np.int64) // groups.spread(weights.shape[1])
+    call = _lower(graph, operator, kernel, _STEPS, pack(steps, _STEPS), scratch)
+    count = groups.multipliers.shape[1]
+    padded = np.zeros((-(-len(weights) // _BLOCK) * _BLOCK, count), np.int64)
+    padded[: len(weights)] = groups.multipliers
+    words = (padded.reshape(-1, _BLOCK, count) << (4 * np.arange(_BLOCK))[:, None]).sum(axis=1)
+    table = Constant(words.astype(np.uint32), source=graph.ins(operator)[1].name)
+    return replace(call, parameters={**call.parameters, "group_multipliers": table, "group": groups.size})
+
+
+def _pairs_groups() -> Kernel:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        if _groups(graph, operator) is None:
+            return False
+        ins, y = graph.ins(operator), graph.outs(operator)[0]
+        bias = folded_bias(ins, ins[1].value)
+        return is_narrow(ins[1].value, bias, *fully_connected_multipliers(ins[0], ins[1], y))
+
+    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+        return _lower_groups(graph, operator, kernel, _pack_pairs, 0)
+
+    def cost(graph: Graph, operator: Operator) -> float:
+        return 4.6 * operator_macs(graph, operator) + 110 * graph.outs(operator)[0].size
+
+    return Kernel(
+        name="uniform_fully_connected_s8_pairs_4_groups",
+        family="uniform_fully_connected_s8",
+        source="pairs.c",
+        accepts=accepts,
+        lower=lower,
+        cost=cost,
+        needs=("common.h", "narrow.h"),
+    )
+
+
+def _dsp_groups() -> Kernel:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        groups = _groups(graph, operator)
+        if groups is None:
+            return False
+        ins, y = graph.ins(operator), graph.outs(operator)[0]
+        return sum_reach(ins[1].value, folded_bias(ins, ins[1].value)) < 1 << 30 and all_shift_right(
+            *fully_connected_multipliers(ins[0], ins[1], y)
+        )
+
+    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+        groups, inputs = _groups(graph, operator), graph.ins(operator)[1].shape[1]
+        assert groups is not None
+        scratch = 2 * (-(-inputs // _INPUTS) * _INPUTS) + 4 * groups.multipliers.shape[1]
+        return _lower_groups(graph, operator, kernel, _pack_dsp, scratch)
+
+    def cost(graph: Graph, operator: Operator) -> float:
+        """Fitted on the emulated M4."""
+        groups, outputs = _groups(graph, operator), graph.outs(operator)[0].size
+        count = 1 if groups is None else groups.multipliers.shape[1]
+        return 1.1 * operator_macs(graph, operator) + outputs * (30 + 18 * count)
+
+    return Kernel(
+        name="uniform_fully_connected_s8_dsp_4_groups",
+        family="uniform_fully_connected_s8",
+        source="dsp.c",
+        accepts=accepts,
+        lower=lower,
+        cost=cost,
+        requires=frozenset({"dsp"}),
+        needs=("common.h", "dsp.h"),
+        uses_scratch=True,
+    )
+
+
 def _kernels() -> Iterator[Kernel]:
     makers: tuple[tuple[Callable[[int, float], Kernel], dict[int, float]], ...] = (
         (_pairs, {4: 3.0, 2: 2.6, 1: 2.4}),
@@ -262,6 +353,8 @@ def _kernels() -> Iterator[Kernel]:
     for make, per_mac in makers:
         for bits in WIDTHS:
             yield make(bits, per_mac[bits])
+    yield _pairs_groups()
+    yield _dsp_groups()
 
 
 KERNELS = tuple(_kernels())
