@@ -64,7 +64,7 @@ def test_every_stage_leaves_its_model_its_figures_and_its_log(whole: RecipeResul
         document = json.loads((whole.folder / f"{name}.json").read_text())
         assert document["metrics"]["accuracy"] is not None and document["config"]["type"]
         assert (whole.folder / f"{name}.log").read_text().rstrip().endswith("s")
-    assert not list(whole.folder.glob("*.work")) and not list(whole.folder.glob(".*"))
+    assert not list(whole.folder.glob("*.work")) and not list(whole.folder.glob("*.part"))
     assert load_graph(whole.folder / "04-quantize.tinyopt").is_quantized
 
 
@@ -176,6 +176,16 @@ def test_pruned_weights_stay_zero_in_the_stages_that_follow(folder: Path, tmp_pa
     assert shares["qat"] <= shares["prune"] + 0.03
 
 
+def test_a_budget_of_the_quantization_gives_each_layer_its_format(folder: Path, tmp_path: Path) -> None:
+    mixed = {"quantize": {"edges": None, "budget": {"sqnr_db": 12.0}, "formats": ["int8", "int4", "ternary"]}}
+    run_recipe(recipe(folder, TRAIN, mixed), tmp_path)
+    weights = json.loads((tmp_path / "02-quantize.json").read_text())["facts"]["weights"]
+    assert set(weights) == {"first", "second", "last"} and set(weights.values()) & {"int4", "ternary"}
+    never = {"quantize": {"edges": None, "budget": {"weight_bytes": 1}}}
+    result = run_recipe(recipe(folder, TRAIN, never), tmp_path)
+    assert any("not met: weight_bytes by" in note for note in result.report.rows[-1].notes)
+
+
 def test_stages_that_a_recipe_no_longer_has_leave_no_files(folder: Path, tmp_path: Path) -> None:
     run_recipe(recipe(folder, TRAIN, {"prune": {"pruning": "nm"}}, "quantize"), tmp_path)
     (tmp_path / "02-prune.notes.txt").write_text("mine")
@@ -248,6 +258,14 @@ def test_a_folder_with_files_of_somebody_else_is_left_alone(folder: Path, tmp_pa
     with pytest.raises(RecipeError, match="not of a recipe's run"):
         run_recipe(recipe(folder, TRAIN), tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["recipe.json", "thesis.txt"]
+
+
+def test_two_runs_do_not_share_a_folder(folder: Path, tmp_path: Path) -> None:
+    def again(stage: str, state: str) -> None:
+        with pytest.raises(RecipeError, match="another run works in"):
+            run_recipe(recipe(folder, TRAIN), tmp_path)
+
+    run_recipe(recipe(folder, TRAIN), tmp_path, on_stage=again)
 
 
 def test_a_model_that_does_not_fit_the_board_yet_is_said_and_no_error(folder: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from tinyopt.recipe.sources import ROLES, RecipeData, load_model
 
 FORMAT = 1
 MANIFEST = "recipe.json"
+LOCK = ".lock"
 Progress = Callable[[str, str, int, int], None]
 """Called with (stage, what is under way, done, total)."""
 
@@ -104,6 +106,10 @@ class _Run:
         check_stages(self.recipe, self.original, self.data)
         self._check_data()
         written = self._open_folder()
+        with _alone(self.folder):
+            return self._all(written)
+
+    def _all(self, written: set[str]) -> RecipeResult:
         graph = self._first(self.original)
         for index, stage in enumerate(self.recipe.stages, 1):
             try:
@@ -148,6 +154,9 @@ class _Run:
     def _clean(self, written: set[str]) -> None:
         """Remove what belonged to stages that the recipe no longer has."""
         stems = self._stems()
+        for stem in written | set(stems):
+            for left in self.folder.glob(f".{stem}.*.part"):  # of a run that was killed while it wrote
+                left.unlink(missing_ok=True)
         for stem in written - set(stems):
             for suffix in (".tinyopt", ".json", ".log"):
                 (self.folder / f"{stem}{suffix}").unlink(missing_ok=True)
@@ -355,6 +364,26 @@ def _board(recipe: Recipe) -> Board:
         return load_board(recipe.board)
     except BoardError as error:
         raise RecipeError(str(error)) from None
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else works in the folder meanwhile, where the system can tell.
+
+    Raises:
+        RecipeError: when somebody does.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    with (folder / LOCK).open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RecipeError(f"another run works in '{folder}'; wait for it, or name another folder") from None
+        yield
 
 
 def _reads(kind: StageKind, role: Any) -> bool:

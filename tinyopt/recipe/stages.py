@@ -2,26 +2,56 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 from tinyopt.errors import MismatchError, RecipeError
 from tinyopt.pipeline import Progress, plan_for, run_on_board
-from tinyopt.quantize import PostTraining, quantize
+from tinyopt.plan.layer_costs import board_costs
+from tinyopt.quantize import Budget, Int4, Int8, PostTraining, WeightFormat, choose_widths, quantize
 from tinyopt.recipe import compression
 from tinyopt.recipe.kinds import Context, Outcome, StageKind
 from tinyopt.recipe.training import AWARE, FINE_TUNE, TRAIN, new_notes
 
 
-def _quantize(context: Context, config: PostTraining) -> Outcome:
+@dataclass(frozen=True)
+class Quantize(PostTraining):
+    """The configuration of post-training quantization. With a ``budget``, each layer gets one of ``formats``, where it
+    hurts least; a limit in accuracy is checked on the validation data, else on the training data."""
+
+    budget: Budget | None = None
+    formats: tuple[WeightFormat, ...] = (Int8(), Int4())
+
+
+def _quantize(context: Context, config: Quantize) -> Outcome:
+    samples = context.data.samples("calibration", context.graph)
+    plain = PostTraining(**{f.name: getattr(config, f.name) for f in fields(PostTraining)})
+    facts: dict[str, Any] = {}
+    missed: tuple[str, ...] = ()
+    if config.budget is not None:
+        checks = context.data.optional("validation", context.graph) or context.data.optional("train", context.graph)
+        widths = choose_widths(
+            context.graph,
+            samples,
+            config.budget,
+            data=checks,
+            formats=config.formats,
+            config=plain,
+            costs=board_costs(context.board, objective="flash" if config.budget.cycles is None else "latency"),
+            on_progress=context.on_progress,
+        )
+        plain = replace(plain, overrides={**widths.formats, **plain.overrides})
+        facts = {"weights": {layer: str(form) for layer, form in widths.formats.items()}}
+        context.log(str(widths))
+        missed = (f"mixed precision: {widths}",) if widths.shortfall else ()
     result = quantize(
         context.graph,
-        context.data.samples("calibration", context.graph),
-        config,
+        samples,
+        plain,
         on_progress=lambda done, total: context.on_progress("calibration", done, total),
         on_technique=context.on_progress,
     )
-    return Outcome(result, notes=new_notes(context.graph, result))
+    return Outcome(result, facts, (*missed, *new_notes(context.graph, result)))
 
 
 @dataclass(frozen=True)
@@ -87,11 +117,13 @@ KINDS = (
     StageKind(
         "quantize",
         "integers after training",
-        PostTraining,
+        Quantize,
         _quantize,
         "float",
         "int8",
         needs=frozenset({"calibration"}),
+        uses=frozenset({"validation", "train"}),
+        board=True,
     ),
     AWARE,
     StageKind("compile", "write the C project", Compile, _compile, board=True, writes=True),
