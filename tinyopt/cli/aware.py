@@ -60,13 +60,14 @@ def qat(
     learning_rate: LearningRateOption = 5e-4,
     label_smoothing: Annotated[float, typer.Option("--label-smoothing", min=0.0)] = 0.0,
     freeze_batch_norm: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--freeze-batch-norm", min=0, help="Keep batch-norm statistics after so many epochs."),
-    ] = None,
+        float,
+        typer.Option(
+            "--freeze-batch-norm", help="Keep batch-norm statistics after this share of the epochs; 1: never."
+        ),
+    ] = 0.75,
     freeze_ranges: Annotated[
-        Optional[int],  # noqa: UP045
-        typer.Option("--freeze-ranges", min=0, help="Keep all ranges and scales after so many epochs."),
-    ] = None,
+        float, typer.Option("--freeze-ranges", help="Keep all ranges and scales after this share of the epochs.")
+    ] = 1.0,
     fold_first: Annotated[bool, typer.Option("--fold-first", help="Fold batch norms before training.")] = False,
     float_io: Annotated[bool, typer.Option("--float-io", help="Keep float32 inputs and outputs.")] = False,
     folder: FolderOption = None,

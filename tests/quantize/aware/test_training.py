@@ -108,7 +108,7 @@ def test_ranges_and_batch_norms_freeze_when_they_should(trained: Graph) -> None:
             norm = next(o for o in module.graph.operators if isinstance(o.attributes, ops.BatchNorm))
             seen.append((scale, float(module.constant(norm.inputs[3]).sum())))
 
-    callbacks = [FreezeAfter(1, 2), Watch()]
+    callbacks = [FreezeAfter(0.25, 0.5), Watch()]
     fit(module, DATA, None, SETTINGS, callbacks=callbacks, parameters=parameter_groups(module, SETTINGS))
     scales, means = zip(*seen)
     assert scales[0] != scales[1] == scales[2] == scales[3]
@@ -117,7 +117,7 @@ def test_ranges_and_batch_norms_freeze_when_they_should(trained: Graph) -> None:
 
 
 def test_an_interrupted_run_ends_with_the_same_integers(trained: Graph, tmp_path: Path) -> None:
-    config = QuantizationAware(Ternary(), freeze_batch_norm=1, freeze_ranges=2)
+    config = QuantizationAware(Ternary(), freeze_batch_norm=0.25, freeze_ranges=0.5)
 
     class Interrupt(Callback):
         def on_step_end(self, position: Position) -> None:
@@ -188,7 +188,7 @@ def test_what_does_not_fit_is_refused(trained: Graph) -> None:
     with pytest.raises(DataError, match="training data"):
         quantize_aware(trained, (DATA[0], DATA[1] + 9))
     with pytest.raises(DataError, match="freeze_ranges"):
-        QuantizationAware(freeze_ranges=-1)
+        QuantizationAware(freeze_ranges=2)
     with pytest.raises(DataError, match="momentum"):
         Observed(0.0)
     with pytest.raises(DataError, match="decay"):
@@ -201,4 +201,4 @@ def test_what_does_not_fit_is_refused(trained: Graph) -> None:
         hints = DistillSettings(hints=(("sum", "sum"),))
         train_aware(trained, DATA, teacher=trained, distillation=hints)
     with pytest.raises(TrainingError, match="prepare"):
-        fit(to_torch(trained), DATA, None, SETTINGS, callbacks=[FreezeAfter(1, 1)])
+        fit(to_torch(trained), DATA, None, SETTINGS, callbacks=[FreezeAfter(0.5, None)])

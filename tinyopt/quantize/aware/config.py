@@ -25,8 +25,8 @@ class QuantizationAware:
     (``LearnedStep``, ``LearnedClipping``, ``Observed``, ``Calibrated``).
 
     ``train_batch_norm``: batch norms behind layers stay trainable and are folded into the weights that are quantized,
-    at every step; else they are folded once, before training. ``freeze_batch_norm`` and ``freeze_ranges``: after so
-    many epochs, the statistics of batch norms and all ranges and scales stay as they are; None: never.
+    at every step; else they are folded once, before training. ``freeze_batch_norm`` and ``freeze_ranges``: after that
+    share of the epochs, the statistics of batch norms, and all ranges and scales, stay as they are; None: never.
 
     ``per_channel``, ``symmetric``, ``float_io``: as in ``PostTraining``.
     """
@@ -39,8 +39,8 @@ class QuantizationAware:
     calibration: CalibrationMethod = field(default_factory=MaxRange)
     activations: ActivationRanges = field(default_factory=LearnedStep)
     train_batch_norm: bool = True
-    freeze_batch_norm: int | None = None
-    freeze_ranges: int | None = None
+    freeze_batch_norm: float | None = 0.75
+    freeze_ranges: float | None = None
     per_channel: bool = True
     symmetric: bool = False
     float_io: bool = False
@@ -48,8 +48,8 @@ class QuantizationAware:
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
         for what in ("freeze_batch_norm", "freeze_ranges"):
-            epochs = getattr(self, what)
-            if epochs is not None and epochs < 0:
-                raise DataError(f"{what} counts epochs; {epochs} makes no sense")
+            share = getattr(self, what)
+            if share is not None and not 0.0 <= share <= 1.0:
+                raise DataError(f"{what} is a share of the epochs from 0 to 1, not {share}")
         if not isinstance(self.activations, ActivationRanges):
             raise DataError(f"{self.activations!r} is no way to find the ranges of activations")

@@ -104,7 +104,7 @@ def _distillation(
 ) -> Loss:
     from tinyopt.compress.distill import DistillationLoss, DistillSettings
 
-    settings = settings or DistillSettings(temperature=2.0, alpha=0.7)
+    settings = settings or DistillSettings(temperature=2.0, alpha=0.95)
     if loss != "cross_entropy":
         raise TrainingError("a teacher brings its own loss; leave out either the teacher or the loss")
     if settings.hints or settings.attention:
@@ -129,12 +129,14 @@ def parameter_groups(module: AwareModule, settings: TrainSettings) -> list[dict[
 
 
 class FreezeAfter(Callback):
-    """Keeps the statistics of batch norms, and ranges and scales, as they are after so many epochs (None: never).
+    """Keeps the statistics of batch norms, and ranges and scales, as they are after a share of the epochs.
+
+    None: never.
 
     Batch norms then use their running statistics in training too, which is what the integers have.
     """
 
-    def __init__(self, batch_norm: int | None, ranges: int | None) -> None:
+    def __init__(self, batch_norm: float | None, ranges: float | None) -> None:
         self.batch_norm, self.ranges = batch_norm, ranges
         self._module: AwareModule | None = None
 
@@ -144,7 +146,7 @@ class FreezeAfter(Callback):
         self._module = module
 
     def on_epoch_start(self, position: Position) -> None:
-        self._freeze(position.epoch)
+        self._freeze(position.epoch / position.epochs)
 
     def state_dict(self) -> dict[str, Any]:
         assert self._module is not None
@@ -159,11 +161,11 @@ class FreezeAfter(Callback):
 
     _frozen = False
 
-    def _freeze(self, epoch: int) -> None:
+    def _freeze(self, share: float) -> None:
         assert self._module is not None
-        if self.batch_norm is not None and epoch >= self.batch_norm:
+        if self.batch_norm is not None and share >= self.batch_norm:
             self._module.batch_norm_momentum = None
-        if self.ranges is not None and epoch >= self.ranges:
+        if self.ranges is not None and share >= self.ranges:
             self._freeze_ranges()
 
     def _freeze_ranges(self) -> None:
