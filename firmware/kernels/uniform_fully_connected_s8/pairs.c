@@ -12,8 +12,8 @@
 
 enum { BLOCK = 8 };
 
-/* Add the products of `words` words, at least one, to four double sums. */
-typedef void accumulate_t(const int8_t *x, const uint32_t *codes, int32_t words, uint32_t *sums);
+/* Add the products of `words` words, at least one and no more than a segment, to eight sums. */
+typedef void accumulate_t(const int8_t *x, const uint32_t *codes, int32_t words, int32_t *sums);
 
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
 
@@ -39,12 +39,25 @@ typedef void accumulate_t(const int8_t *x, const uint32_t *codes, int32_t words,
   "ldmia r1!, {r3}\n" \
   PRODUCTS(0, 1, 2, 3) PRODUCTS(4, 5, 6, 7) PRODUCTS(8, 9, 10, 11) PRODUCTS(12, 13, 14, 15)
 
+/* A double sum, taken apart and added to two sums. */
+#define APART(pair, at) \
+  "mov r0, " pair "\n" \
+  "sxth r1, r0\n" \
+  "subs r0, r0, r1\n" \
+  "asrs r0, r0, #16\n" \
+  "ldr r2, [r4, #" #at "]\n" \
+  "ldr r3, [r4, #16+" #at "]\n" \
+  "adds r2, r2, r1\n" \
+  "adds r3, r3, r0\n" \
+  "str r2, [r4, #" #at "]\n" \
+  "str r3, [r4, #16+" #at "]\n"
+
 #define UNUSED __attribute__((unused))
 
 /* `first` and `second`: a word each, the first one perhaps nothing; an odd number of words begins with the second. */
 #define FUNCTION(name, mask, inputs_of_a_word, first, second) \
   __attribute__((naked, noinline)) static void name(const int8_t *x UNUSED, const uint32_t *codes UNUSED, \
-                                                    int32_t words UNUSED, uint32_t *sums UNUSED) { \
+                                                    int32_t words UNUSED, int32_t *sums UNUSED) { \
     __asm__ volatile( \
         ".syntax unified\n" \
         "push {r3-r7, lr}\n" \
@@ -53,11 +66,11 @@ typedef void accumulate_t(const int8_t *x, const uint32_t *codes, int32_t words,
         "mov r6, r10\n" \
         "mov r7, r11\n" \
         "push {r4-r7}\n" \
-        "ldmia r3!, {r4-r7}\n" \
+        "movs r4, #0\n" \
         "mov r8, r4\n" \
-        "mov r9, r5\n" \
-        "mov r10, r6\n" \
-        "mov r11, r7\n" \
+        "mov r9, r4\n" \
+        "mov r10, r4\n" \
+        "mov r11, r4\n" \
         "movs r5, #" #mask "\n" \
         "lsls r4, r5, #16\n" \
         "orrs r5, r4\n" \
@@ -75,11 +88,7 @@ typedef void accumulate_t(const int8_t *x, const uint32_t *codes, int32_t words,
         "cmp r6, #0\n" \
         "bne 1b\n" \
         "ldr r4, [sp, #16]\n" \
-        "mov r0, r8\n" \
-        "mov r1, r9\n" \
-        "mov r2, r10\n" \
-        "mov r3, r11\n" \
-        "stmia r4!, {r0-r3}\n" \
+        APART("r8", 0) APART("r9", 4) APART("r10", 8) APART("r11", 12) \
         "pop {r4-r7}\n" \
         "mov r8, r4\n" \
         "mov r9, r5\n" \
@@ -95,10 +104,17 @@ FUNCTION(accumulate_1, 1, 4, , INPUTS_1)
 
 #else
 
-static TINYOPT_ALWAYS_INLINE void accumulate(const int8_t *x, const uint32_t *codes, int32_t words, uint32_t *sums,
+/* A double sum, taken apart and added to two sums. */
+static inline void add_apart(uint32_t pair, int32_t *sums) {
+  int32_t lower = (int16_t)(uint16_t)(pair & 0xFFFFu);
+  sums[0] += lower;
+  sums[BLOCK / 2] += (int32_t)(pair - (uint32_t)lower) >> 16;
+}
+
+static TINYOPT_ALWAYS_INLINE void accumulate(const int8_t *x, const uint32_t *codes, int32_t words, int32_t *sums,
                                              int32_t bits) {
   const uint32_t mask = 0x00010001u * ((1u << bits) - 1u);
-  uint32_t sum0 = sums[0], sum1 = sums[1], sum2 = sums[2], sum3 = sums[3];
+  uint32_t sum0 = 0, sum1 = 0, sum2 = 0, sum3 = 0;
   for (const uint32_t *end = codes + words; codes != end; ++codes) {
     uint32_t word = *codes;
     for (int32_t t = 0; t < 4 / bits; ++t) {
@@ -110,21 +126,21 @@ static TINYOPT_ALWAYS_INLINE void accumulate(const int8_t *x, const uint32_t *co
       word >>= bits == 4 ? 0 : 4 * bits;
     }
   }
-  sums[0] = sum0;
-  sums[1] = sum1;
-  sums[2] = sum2;
-  sums[3] = sum3;
+  add_apart(sum0, sums);
+  add_apart(sum1, sums + 1);
+  add_apart(sum2, sums + 2);
+  add_apart(sum3, sums + 3);
 }
 
-TINYOPT_NEVER_INLINE static void accumulate_4(const int8_t *x, const uint32_t *codes, int32_t words, uint32_t *sums) {
+TINYOPT_NEVER_INLINE static void accumulate_4(const int8_t *x, const uint32_t *codes, int32_t words, int32_t *sums) {
   accumulate(x, codes, words, sums, 4);
 }
 
-TINYOPT_NEVER_INLINE static void accumulate_2(const int8_t *x, const uint32_t *codes, int32_t words, uint32_t *sums) {
+TINYOPT_NEVER_INLINE static void accumulate_2(const int8_t *x, const uint32_t *codes, int32_t words, int32_t *sums) {
   accumulate(x, codes, words, sums, 2);
 }
 
-TINYOPT_NEVER_INLINE static void accumulate_1(const int8_t *x, const uint32_t *codes, int32_t words, uint32_t *sums) {
+TINYOPT_NEVER_INLINE static void accumulate_1(const int8_t *x, const uint32_t *codes, int32_t words, int32_t *sums) {
   accumulate(x, codes, words, sums, 1);
 }
 
@@ -135,27 +151,19 @@ static TINYOPT_ALWAYS_INLINE const uint32_t *sum_block(const int8_t *x, int32_t 
                                                        int32_t *sums, int32_t bits, accumulate_t *add) {
   const int32_t in_word = 4 / bits;
   const int32_t segment = bits == 4 ? 16 : (bits == 2 ? 84 : 252); /* inputs */
-  memset(sums, 0, BLOCK * sizeof *sums);
-  while (size > 0) {
-    uint32_t pairs[BLOCK / 2] = {0, 0, 0, 0};
+  for (int32_t i = 0; i < BLOCK; ++i) {
+    sums[i] = 0;
+  }
+  for (; size >= in_word; size -= tinyopt_min(size, segment) / in_word * in_word) {
     int32_t words = tinyopt_min(size, segment) / in_word;
-    if (words > 0) {
-      add(x, codes, words, pairs);
-      x += words * in_word;
-      codes += words;
-      size -= words * in_word;
-    }
-    if (size > 0 && size < in_word) { /* the last word, without reading behind the input */
-      int8_t rest[4] = {0, 0, 0, 0};
-      memcpy(rest, x, (size_t)size);
-      add(rest, codes++, 1, pairs);
-      size = 0;
-    }
-    for (int32_t i = 0; i < BLOCK / 2; ++i) {
-      int32_t lower = (int16_t)(uint16_t)(pairs[i] & 0xFFFFu);
-      sums[i] += lower;
-      sums[i + BLOCK / 2] += (int32_t)(pairs[i] - (uint32_t)lower) >> 16;
-    }
+    add(x, codes, words, sums);
+    x += words * in_word;
+    codes += words;
+  }
+  if (size > 0) { /* the last word, without reading behind the input */
+    int8_t rest[4] = {0, 0, 0, 0};
+    memcpy(rest, x, (size_t)size);
+    add(rest, codes++, 1, sums);
   }
   return codes;
 }

@@ -296,7 +296,7 @@ def _pairs_groups() -> Kernel:
         return _lower_groups(graph, operator, kernel, _pack_pairs, 0)
 
     def cost(graph: Graph, operator: Operator) -> float:
-        return 4.6 * operator_macs(graph, operator) + 110 * graph.outs(operator)[0].size
+        return 6.0 * operator_macs(graph, operator) + 110 * graph.outs(operator)[0].size
 
     return Kernel(
         name="uniform_fully_connected_s8_pairs_4_groups",
@@ -329,7 +329,7 @@ def _dsp_groups() -> Kernel:
         """Fitted on the emulated M4."""
         groups, outputs = _groups(graph, operator), graph.outs(operator)[0].size
         count = 1 if groups is None else groups.multipliers.shape[1]
-        return 1.1 * operator_macs(graph, operator) + outputs * (30 + 18 * count)
+        return 1.1 * operator_macs(graph, operator) + outputs * (30 + 45 * count)
 
     return Kernel(
         name="uniform_fully_connected_s8_dsp_4_groups",
@@ -346,7 +346,7 @@ def _dsp_groups() -> Kernel:
 
 def _kernels() -> Iterator[Kernel]:
     makers: tuple[tuple[Callable[[int, float], Kernel], dict[int, float]], ...] = (
-        (_pairs, {4: 3.0, 2: 2.6, 1: 2.4}),
+        (_pairs, {4: 4.1, 2: 2.9, 1: 2.7}),
         (_dsp, {4: 1.2, 2: 1.2, 1: 1.2}),
         (_mve, {4: 0.18, 2: 0.18, 1: 0.23}),
     )
