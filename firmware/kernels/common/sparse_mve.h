@@ -22,8 +22,8 @@ typedef struct {
   int32_t high;
 } tinyopt_sparse_limits;
 
-/* `left` of the four outputs of a row (four where there are more); x: the inputs. Returns where the next row begins. */
-const int8_t *tinyopt_sparse_mve_row(const tinyopt_sparse_limits *limits, const int8_t *x, const int8_t *stream,
-                                     int32_t left, int8_t *output);
+/* All `outputs` outputs, at least one, of the inputs at x. */
+void tinyopt_sparse_mve_outputs(const tinyopt_sparse_limits *limits, const int8_t *x, const int8_t *stream,
+                                int32_t outputs, int8_t *output);
 
 #endif

@@ -9,16 +9,13 @@ void tinyopt_sparse_conv2d_s8_4x16_mve(const tinyopt_conv2d_s8 *op, const int8_t
     for (int32_t y = 0; y < op->output_height; ++y) {
       for (int32_t x = 0; x < op->output_width; ++x) {
         const int8_t *patch = scratch;
-        const int8_t *stream = op->weights;
         if (op->contiguous) {
           patch = tinyopt_conv2d_s8_patch_at(op, input, y, x);
         } else {
           tinyopt_conv2d_s8_gather(op, input, y, x, 0, scratch);
         }
-        for (int32_t left = op->output_channels; left > 0; left -= 4) {
-          stream = tinyopt_sparse_mve_row(&limits, patch, stream, left, output);
-          output += tinyopt_min(4, left);
-        }
+        tinyopt_sparse_mve_outputs(&limits, patch, op->weights, op->output_channels, output);
+        output += op->output_channels;
       }
     }
     input += op->input_height * op->input_width * op->input_channels;

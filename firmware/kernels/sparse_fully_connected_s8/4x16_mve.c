@@ -6,10 +6,7 @@ void tinyopt_sparse_fully_connected_s8_4x16_mve(const tinyopt_fully_connected_s8
                                                 int8_t *output) {
   tinyopt_sparse_limits limits = {op->output_zero_point, op->clamp_low, op->clamp_high};
   for (int32_t row = 0; row < op->rows; ++row, input += op->input_size) {
-    const int8_t *stream = op->weights;
-    for (int32_t left = op->output_size; left > 0; left -= 4) {
-      stream = tinyopt_sparse_mve_row(&limits, input, stream, left, output);
-      output += tinyopt_min(4, left);
-    }
+    tinyopt_sparse_mve_outputs(&limits, input, op->weights, op->output_size, output);
+    output += op->output_size;
   }
 }

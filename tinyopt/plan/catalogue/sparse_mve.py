@@ -93,8 +93,8 @@ def _cost_dense(graph: Graph, operator: Operator) -> float:
 
 def _cost_convolution(graph: Graph, operator: Operator) -> float:
     w, y = graph.ins(operator)[1], graph.outs(operator)[0]
-    gather = 20 if contiguous_patches(graph, operator) else w.shape[1] * 90 + 60
-    return float(y.size // y.shape[3] * (_per_pixel(graph, operator) + gather))
+    patch = 50 if contiguous_patches(graph, operator) else w.shape[1] * 250 + 100
+    return float(y.size // y.shape[3] * (_per_pixel(graph, operator) + patch))
 
 
 KERNELS = (
