@@ -71,6 +71,7 @@ class _Chooser:
             one=self._one(weights),
             whole=lambda picked: _score(weights, self.figures(picked)),
             keeps=lambda old, new: not objective.ram or self._ram(new) <= self._ram(old),
+            code=self.costs.code_bytes,
             flash_counts=objective.flash > 0,
         )
 
