@@ -70,7 +70,7 @@ def line(name: str, graph: Graph, data: Split, before: float | None = None) -> s
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.factorization", description=__doc__)
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the trained network")
-    parser.add_argument("--test-speaker", default="theo")
+    parser.add_argument("--test-speaker", help="test on a voice that training has not heard")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     try:

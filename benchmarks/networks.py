@@ -95,3 +95,17 @@ def convolutions(
     x = layers.norm("second", layers.convolution("second", x, widths[1], (3, 3), (1, 1)))
     x = layers.norm("third", layers.convolution("third", x, widths[2], (3, 3), (2, 2)))
     return layers.classifier(x, classes)
+
+
+def handwriting(channels: tuple[int, int], classes: int = 10, *, seed: int = 0) -> Graph:
+    """Two convolutions and a dense layer for handwritten digits of 8x8, without batch norms."""
+    layers = _Layers("handwriting", (8, 8, 1), seed)
+    b, x = layers.builder, layers.x
+    for name, count, stride in (("first", channels[0], 1), ("second", channels[1], 2)):
+        x = layers.convolution(name, x, count, (3, 3), (stride, stride))
+        x = b.add(ops.Clip(), [x], output=f"{name}/relu")
+    x = b.add(ops.Reshape((1, 16 * channels[1])), [x], output="flat")
+    weights = layers._weights("dense", (classes, 16 * channels[1]), 16 * channels[1])
+    bias = b.constant("dense/bias", np.zeros(classes, np.float32))
+    b.output(b.add(ops.FullyConnected(), [x, weights, bias], output="scores"))
+    return b.build()
