@@ -188,7 +188,7 @@ class _Run:
 
     def _stage(self, index: int, stage: Stage, graph: Graph) -> Graph:
         stem = self.folder / f"{index:02d}-{stage.name}"
-        model, output = stem.with_suffix(".tinyopt"), stem
+        model, work, output = stem.with_suffix(".tinyopt"), stem.with_suffix(".work"), stem
         key = self._key(stage, index)
         entry = _read_json(stem.with_suffix(".json")) if self.resume else {}
         missing = stage.kind.writes and not output.is_dir()
@@ -198,7 +198,6 @@ class _Run:
             result = load_graph(model)
         else:
             self.on_stage(stage.name, "running")
-            work = stem.with_suffix(".work")
             _claim(work, key, keep=self.resume)
             outcome = self._work(stage, graph, stem, work, output)
             result = outcome.graph
@@ -212,8 +211,8 @@ class _Run:
                 "notes": list(outcome.notes),
             }
             _write_json(stem.with_suffix(".json"), done)
-            shutil.rmtree(work, ignore_errors=True)
             entry = done
+        shutil.rmtree(work, ignore_errors=True)
         self._finish(stem, stage.name, stage.kind.name, result, entry, entry)
         return self._remember(stage.name, result)
 
