@@ -53,7 +53,8 @@ def test_narrow_weights_keep_the_edges_wide_unless_asked(model: Path, tmp_path: 
 def test_every_method_and_technique_runs(model: Path, tmp_path: Path, method: str) -> None:
     facts, _ = quantize(
         model, tmp_path, "--method", method, "--weights", "int4", "-t", "equalise", "-t", "activation-aware",
-        "-t", "adaround", "-t", "bias", "--steps", "5", "--seed", "3", "--symmetric", "--per-layer", "-d", "random:1:8",
+        "-t", "adaround", "-t", "feedback", "-t", "bias", "--steps", "5", "--seed", "3", "--symmetric", "--per-layer",
+        "-d", "random:1:8",
     )  # fmt: skip
     assert facts["sqnr_db"] > 12  # type: ignore[operator]
 

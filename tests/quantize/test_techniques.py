@@ -17,14 +17,17 @@ from tinyopt.quantize import (
     ActivationAware,
     AdaRound,
     BiasCorrection,
+    Binary,
     Clustered,
     Entropy,
     Equalise,
+    ErrorFeedback,
     Int4,
     Int8,
     MeanSquaredError,
     PostTraining,
     Ternary,
+    WeightFormat,
     compare_tensors,
     quantize,
     simulate,
@@ -201,6 +204,42 @@ def test_adaround_moves_weights_by_one_step_and_keeps_every_format() -> None:
     assert changes > 20
 
 
+@pytest.mark.parametrize("form", [Int4(), Int4(group=4), Ternary(), Clustered(4)], ids=str)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_error_feedback_lowers_the_noise(form: WeightFormat, per_channel: bool) -> None:
+    graph = chain(uneven=False)
+    plain, better = (
+        PostTraining(weights=form, edges=None, per_channel=per_channel, techniques=t) for t in ((), (ErrorFeedback(),))
+    )
+    assert noise(graph, better) < 0.7 * noise(graph, plain)
+
+
+@pytest.mark.parametrize("form", [Int4(), Int4(group=4), Ternary(), Binary(), Clustered(4)], ids=str)
+def test_error_feedback_keeps_every_format(form: WeightFormat) -> None:
+    graph = chain(groups=2)
+    configs = [
+        PostTraining(weights=form, edges=None, techniques=t) for t in ((), (ErrorFeedback(),), (ErrorFeedback(),))
+    ]
+    plain, better, again = (quantize(graph, DATA, config) for config in configs)
+    for tensor in plain.constants():
+        other = better.tensors[tensor.name]
+        assert other.quantization == tensor.quantization
+        assert np.array_equal(other.value, again.tensors[tensor.name].value)
+        if tensor.dtype is DType.INT8:
+            assert len(np.unique(other.value)) <= {"int4": 16, "int4:4": 121, "ternary": 3, "binary": 2}.get(
+                str(form), 4
+            )
+            assert not isinstance(form, Clustered) or set(np.unique(other.value)) <= set(np.unique(tensor.value))
+
+
+def test_techniques_run_together_layer_by_layer() -> None:
+    graph = chain(uneven=False)
+    seen: list[tuple[str, int, int]] = []
+    config = PostTraining(weights=Ternary(), edges=None, techniques=(ErrorFeedback(), BiasCorrection()))
+    quantize(graph, DATA, config, on_technique=lambda *step: seen.append(step))
+    assert seen == [("error feedback, bias correction", n, 4) for n in range(1, 5)]
+
+
 def test_formats_without_equal_steps_are_named_and_left() -> None:
     graph = chain()
     config = PostTraining(weights=Clustered(4), techniques=(FAST,))
@@ -216,7 +255,7 @@ def test_streaming_networks_are_left_and_named() -> None:
     graph = streaming()
     config = PostTraining(techniques=(Equalise(), ActivationAware(), FAST, BiasCorrection()))
     notes = quantize(graph, floats(20, 1, 4), config).metadata["notes"]
-    for name in ("activation-aware scaling", "AdaRound", "bias correction"):
+    for name in ("activation-aware scaling", "AdaRound, bias correction"):
         assert f"{name} left 'stream' as it is: its samples depend on each other through states" in notes
 
 
@@ -271,6 +310,7 @@ def test_settings_that_make_no_sense_are_refused() -> None:
         lambda: AdaRound(steps=0),
         lambda: AdaRound(warm_up=1.0),
         lambda: Equalise(rounds=0),
+        lambda: ErrorFeedback(damping=0.0),
         lambda: ActivationAware(powers=1),
         lambda: PostTraining(techniques=(3,)),  # type: ignore[arg-type]
     ):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tinyopt.quantize import CalibrationMethod, PostTraining, WeightFormat, Widths
     from tinyopt.quantize.technique import Technique
 
-TECHNIQUES = ("equalise", "activation-aware", "adaround", "bias", "bias-analytic")
+TECHNIQUES = ("equalise", "activation-aware", "adaround", "feedback", "bias", "bias-analytic")
 
 
 def quantize(
@@ -56,7 +56,7 @@ def quantize(
         typer.Option("--technique", "-t", help=f"{', '.join(TECHNIQUES)}; again for more, in this order."),
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=1, help="Of adaround, for each layer.")] = 1000,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of adaround and activation-aware.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of adaround, feedback and activation-aware.")] = 0,
     max_bytes: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option("--max-bytes", min=1, help="Choose each layer's weights so that all take at most so much flash."),
@@ -175,12 +175,13 @@ def _overrides(items: list[str]) -> dict[str, WeightFormat]:
 
 
 def _techniques(names: list[str], steps: int, seed: int) -> tuple[Technique, ...]:
-    from tinyopt.quantize import ActivationAware, AdaRound, BiasCorrection, Equalise
+    from tinyopt.quantize import ActivationAware, AdaRound, BiasCorrection, Equalise, ErrorFeedback
 
     known: dict[str, Callable[[], Technique]] = {
         "equalise": Equalise,
         "activation-aware": lambda: ActivationAware(seed=seed),
         "adaround": lambda: AdaRound(steps=steps, seed=seed),
+        "feedback": lambda: ErrorFeedback(seed=seed),
         "bias": BiasCorrection,
         "bias-analytic": lambda: BiasCorrection("analytic"),
     }

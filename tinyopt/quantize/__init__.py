@@ -4,6 +4,7 @@ from tinyopt.quantize.adaround import AdaRound
 from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
 from tinyopt.quantize.equalise import ActivationAware, Equalise
+from tinyopt.quantize.feedback import ErrorFeedback
 from tinyopt.quantize.mixed import Budget, LayerCost, Sensitivity, Widths, choose_widths
 from tinyopt.quantize.post_training import PostTraining, quantize
 from tinyopt.quantize.ranges import Entropy, MeanSquaredError
@@ -30,6 +31,7 @@ __all__ = [
     "Clustered",
     "Entropy",
     "Equalise",
+    "ErrorFeedback",
     "Int4",
     "Int8",
     "LayerCost",

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from tinyopt.errors import DataError
-from tinyopt.graph import Array, Graph, ops
+from tinyopt.graph import Array, ops
 from tinyopt.quantize.layers import output_axis
-from tinyopt.quantize.parameters import weight_rows
 from tinyopt.quantize.patches import Positions, has_patches, rows_of_weights, weights_of_rows
-from tinyopt.quantize.reconstruct import reconstruct
-from tinyopt.quantize.technique import Changed, Setting
+from tinyopt.quantize.reconstruct import steps_of_weights
+from tinyopt.quantize.technique import Setting
 from tinyopt.quantize.walk import Constants, Layer
-from tinyopt.quantize.weights import UniformFormat, WeightFormat
+from tinyopt.quantize.weights import UniformFormat
 
 _STRETCH = 0.1
 """The rectified sigmoid reaches from -0.1 to 1.1 before it is cut off, so that it can arrive at 0 and 1."""
@@ -41,6 +41,7 @@ class AdaRound:
     regularisation: float = 0.1
     warm_up: float = 0.2
     seed: int = 0
+    name: ClassVar[str] = "AdaRound"
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.positions, self.samples) < 1:
@@ -48,19 +49,14 @@ class AdaRound:
         if not 0.0 <= self.warm_up < 1.0:
             raise DataError(f"the warm-up of AdaRound is a share of its steps from 0 up to 1, not {self.warm_up}")
 
-    def refine(self, quantized: Graph, setting: Setting) -> Changed:
-        def improve(layer: Layer) -> Constants | str:
-            return self._rounded(layer, setting.weights[layer.operator.name], setting.per_channel)
-
-        return reconstruct("AdaRound", quantized, setting, improve, samples=self.samples)
-
-    def _rounded(self, layer: Layer, form: WeightFormat, per_channel: bool) -> Constants | str:
+    def improve(self, layer: Layer, setting: Setting) -> Constants | str:
         operator, constants = layer.operator, layer.constants
+        form, per_channel = setting.weights[operator.name], setting.per_channel
         if not isinstance(form, UniformFormat):
             return f"the values of {form} are not equal steps"
         if not has_patches(operator):
             return f"it does not handle {operator.kind}"
-        steps = _steps_of_weights(layer, form, per_channel)
+        steps = steps_of_weights(layer, form, per_channel)
         grid = rows_of_weights(operator, np.broadcast_to(steps * constants.weight_scales, layer.weights.shape))
         wanted = rows_of_weights(operator, layer.weights)
         places = Positions(operator, layer.weights.shape, layer.x.shape, self.positions, self.seed)
@@ -141,11 +137,3 @@ def _groups_of(bias: Array | None, shape: tuple[int, ...]) -> Array:
     if bias is None:
         return np.zeros(shape[:2], np.float32)
     return bias.astype(np.float32).reshape(shape[:2])
-
-
-def _steps_of_weights(layer: Layer, form: UniformFormat, per_channel: bool) -> Array:
-    """The integer step of each weight, in graph layout; only groups of weights have other ones than 1."""
-    axis = output_axis(layer.operator)
-    rows, restore = weight_rows(layer.weights, axis, per_channel=per_channel)
-    scales = np.broadcast_to(layer.constants.weight_scales.reshape(-1), len(rows))
-    return restore(form.steps(rows, scales)[0])

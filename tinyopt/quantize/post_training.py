@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
 from tinyopt.quantize.convert import convert
 from tinyopt.quantize.formats import Formats
 from tinyopt.quantize.layers import layer_formats
+from tinyopt.quantize.reconstruct import reconstruct
 from tinyopt.quantize.support import integer_operators
 from tinyopt.quantize.technique import FloatTechnique, IntegerTechnique, Progress, Setting, Technique
 from tinyopt.quantize.weights import Int8, WeightFormat
@@ -32,7 +33,8 @@ class PostTraining:
     ``weights``: the values that weights may take; ``edges``: those of the first and the last layer, where ``weights``
     is narrower (None: no exception); ``overrides``: layer (or a pattern with ``*``) → its format.
 
-    ``techniques``: run in the given order, those on the float graph first (see ``tinyopt.quantize.technique``).
+    ``techniques``: run in the given order: those that rewrite the float graph first, then, at every layer in turn,
+    those that change its integers (see ``tinyopt.quantize.technique``).
     """
 
     calibration: CalibrationMethod = field(default_factory=MaxRange)
@@ -103,20 +105,15 @@ def quantize(
         per_channel=config.per_channel,
         float_io=config.float_io,
     )
-    later: list[str] = []
-    for technique in config.techniques:
-        if isinstance(technique, IntegerTechnique):
-            changed = technique.refine(result, setting)
-            result = changed.graph
-            later += changed.notes
-    return _with_notes(result, later)
+    changed = reconstruct(result, setting, [t for t in config.techniques if isinstance(t, IntegerTechnique)])
+    return _with_notes(changed.graph, changed.notes)
 
 
 def _silent(_technique: str, _done: int, _steps: int) -> None:
     pass
 
 
-def _with_notes(graph: Graph, notes: list[str]) -> Graph:
+def _with_notes(graph: Graph, notes: Sequence[str]) -> Graph:
     if not notes:
         return graph
     lines = [*graph.metadata.get("notes", "").splitlines(), *notes]

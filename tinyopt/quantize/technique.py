@@ -1,7 +1,8 @@
 """What a technique of post-training quantization is: a frozen configuration that changes one of two graphs.
 
 ``FloatTechnique``s rewrite the float graph, without changing what it computes, into one that loses less in integers.
-``IntegerTechnique``s change the integer constants of the quantized graph, without changing its formats.
+``IntegerTechnique``s change the integer constants of the quantized graph, without changing its formats; all of them
+run in one walk, so that each layer is improved on what the layers before it have become.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from tinyopt.data import Samples
 from tinyopt.graph import Graph
+from tinyopt.quantize.walk import Constants, Layer
 from tinyopt.quantize.weights import WeightFormat
 
 Progress: TypeAlias = "Callable[[str, int, int], None]"
@@ -53,10 +55,18 @@ class FloatTechnique(Protocol):
 
 @runtime_checkable
 class IntegerTechnique(Protocol):
-    """Improves the constants of the quantized graph."""
+    """Improves the integer constants of one layer after the other, on what reaches each in the quantized graph."""
 
-    def refine(self, quantized: Graph, setting: Setting) -> Changed:
-        """The quantized graph with other integer weights or biases, in the same formats."""
+    @property
+    def name(self) -> str:
+        """What notes and progress call it."""
+
+    @property
+    def samples(self) -> int:
+        """At most that many calibration samples are used."""
+
+    def improve(self, layer: Layer, setting: Setting) -> Constants | str:
+        """Other weights or another bias of a layer, in the same formats; or why the technique does not apply."""
 
 
 Technique: TypeAlias = "FloatTechnique | IntegerTechnique"
