@@ -32,6 +32,10 @@ void tinyopt_mul_s8_ref(const tinyopt_mul_s8 *op, const int8_t *a, const int8_t 
 /* Portable C; one activation and the constant. */
 void tinyopt_mul_s8_constant_ref(const tinyopt_mul_s8 *op, const int8_t *input, int8_t *output);
 
+/* Portable C; the shift is to the right. */
+void tinyopt_mul_s8_narrow(const tinyopt_mul_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+void tinyopt_mul_s8_constant_narrow(const tinyopt_mul_s8 *op, const int8_t *input, int8_t *output);
+
 /* Arm DSP extension: as ref, every shift to the right. */
 void tinyopt_mul_s8_dsp(const tinyopt_mul_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 void tinyopt_mul_s8_constant_dsp(const tinyopt_mul_s8 *op, const int8_t *input, int8_t *output);
