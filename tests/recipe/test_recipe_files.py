@@ -20,6 +20,7 @@ from tinyopt.recipe.files import parse_document
 from tinyopt.recipe.runner import describe
 from tinyopt.recipe.schema import implementations, plain, spoken_name
 
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "recipes"
 BASE: dict[str, Any] = {"model": "net.tinyopt", "board": "mps2_an386"}
 
 
@@ -78,6 +79,11 @@ def test_every_technique_that_a_package_exports_can_be_named() -> None:
     assert {"max_range", "percentile", "entropy"} <= {spoken_name(c) for c in implementations(CalibrationMethod)}
     for kind in implementations(WeightFormat):
         assert type(config({"quantize": {"weights": spoken_name(kind)}}).weights) is kind
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_recipes_of_the_documentation_are_valid(path: Path) -> None:
+    assert load_recipe(path).stages
 
 
 def test_yaml_and_toml_say_the_same(tmp_path: Path) -> None:

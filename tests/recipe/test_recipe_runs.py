@@ -12,10 +12,12 @@ import yaml
 from typer.testing import CliRunner
 
 from support import blob_task
+from tinyopt.board import load_board
 from tinyopt.cli.app import app
 from tinyopt.errors import DataError, RecipeError, TinyoptError
 from tinyopt.graph import load_graph
-from tinyopt.recipe import Recipe, RecipeResult, make_recipe, markdown, run_recipe
+from tinyopt.recipe import Metrics, Recipe, RecipeResult, Row, make_recipe, markdown, run_recipe
+from tinyopt.recipe.report import judge
 from tinyopt.train import Callback, Position
 
 TRAIN = {"train": {"epochs": 4, "batch_size": 16, "learning_rate": 1e-2}}
@@ -211,6 +213,17 @@ def test_the_best_may_be_an_earlier_stage(folder: Path, tmp_path: Path) -> None:
     report = run_recipe(recipe(folder, TRAIN, ruin, "quantize", budgets={"accuracy": 0.9}), tmp_path).report
     assert not report.met and report.best == "train"
     assert "Nearest to the budgets is 'train': it meets all of them" in report.verdict()
+
+
+def test_a_loss_of_exactly_the_budget_keeps_it(folder: Path) -> None:
+    def row(stage: str, precision: str, accuracy: float) -> Row:
+        return Row(stage, "train", Metrics(precision, accuracy, 300, 10, 10, 10))
+
+    wanted = recipe(folder, TRAIN, budgets={"accuracy_loss": 0.01, "accuracy": 0.1})
+    rows = [row("train", "float32", 299 / 300), row("quantize", "int8", 296 / 300)]
+    assert 299 / 300 - 296 / 300 > 0.01  # by the rounding of floats
+    assert judge(wanted, load_board("emulated_l4r5zi"), rows).met
+    assert not judge(wanted, load_board("emulated_l4r5zi"), [rows[0], row("quantize", "int8", 295 / 300)]).met
 
 
 @pytest.mark.parametrize(

@@ -136,13 +136,18 @@ def _budgets(wanted: Budgets, found: Metrics, reference: float | None) -> tuple[
         if value is None:
             excess = float("inf")
         elif name == "accuracy":
-            excess = max(limit - value, 0.0)
+            excess = _beyond(limit - value)
         elif name == "accuracy_loss":
-            excess = max(value - limit, 0.0)
+            excess = _beyond(value - limit)
         else:
             excess = max(value - limit, 0.0) / max(limit, 1e-9)
         result.append(Budget(name, float(limit), None if value is None else float(value), excess))
     return tuple(result)
+
+
+def _beyond(difference: float) -> float:
+    """A difference of shares; what is left of the subtraction of equal ones is none."""
+    return difference if difference > 1e-9 else 0.0
 
 
 def _budget_facts(budget: Budget) -> dict[str, Any]:
