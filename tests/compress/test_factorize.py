@@ -241,6 +241,13 @@ def test_a_parameter_budget_is_met(share: float) -> None:
     assert parameter_bytes(changed) <= share * parameter_bytes(graph)
 
 
+@pytest.mark.parametrize("method", ["spatial", "tucker", "tensor_train", "cp"])
+def test_every_method_meets_a_small_budget(method: MethodName) -> None:
+    graph = convolution(floats(16, 3, 3, 16), padding=Padding(1, 1, 1, 1), bias=False)
+    changed, report = explain(graph, Factorization(method, ParameterBudget(0.15)))
+    assert report.missed is None and parameter_bytes(changed) <= 0.15 * parameter_bytes(graph)
+
+
 def test_constants_that_nothing_reads_are_no_part_of_a_budget() -> None:
     graph = network()
     unread = Tensor.constant("unread", np.zeros(100_000, np.float32))

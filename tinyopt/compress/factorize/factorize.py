@@ -24,7 +24,7 @@ from tinyopt.graph import Graph, graph_macs
 
 Progress = Callable[[int, int], None]
 LEVELS = (0.001, 0.003, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9)
-"""Shares of a layer's energy to leave out, from which a budget chooses."""
+"""Shares of a layer's energy to leave out at each bond, from which a budget chooses."""
 REFINEMENTS = 6
 """How often a budget is corrected by what the network as a whole costs."""
 
@@ -171,7 +171,9 @@ class _Run:
         """Candidates that pay, one for each level and method, without those that are beaten in both error and size."""
         found: list[_Candidate] = []
         for maker in makers:
-            for ranks in dict.fromkeys(self._rounded(maker.ranks_for(level)) for level in LEVELS):
+            # A share for every bond, or a method of several bonds would not reach the small ranks.
+            bonds = len(maker.limits)
+            for ranks in dict.fromkeys(self._rounded(maker.ranks_for(level * bonds)) for level in LEVELS):
                 candidate = self._candidate(layer, maker.make(ranks), costly=False)
                 if self._pays(layer, candidate):
                     found.append(candidate)
