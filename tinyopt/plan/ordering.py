@@ -2,7 +2,7 @@
 
 Sets of operators that are done are grown one operator at a time. Of the ways to reach the same set only the one with
 the lowest peak matters, so this is a shortest path over sets; it is exact as long as no more than ``WIDTH`` sets of one
-size are of interest, and a beam search beyond.
+size are of interest, and a beam search beyond. The beam is narrower where very many operators could come next.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from tinyopt.graph import Graph, Operator, ops
 
 WIDTH = 100
+STEPS = 200_000
+"""Steps that a search takes, more or less."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +82,20 @@ class _Task:
         paths = {0: self.start}
         for _ in self.graph.operators:
             further: dict[int, _Path] = {}
+            steps = 0
             for done, path in paths.items():
                 for index, before in enumerate(self.before):
                     if done >> index & 1 or before & ~done:
                         continue
                     reached = self.step(done, path, index)
+                    steps += 1
                     known = further.get(done | 1 << index)
                     if known is None or (reached.peak, reached.order) < (known.peak, known.order):
                         further[done | 1 << index] = reached
             best = sorted(further.items(), key=lambda item: (item[1].peak, item[1].live, item[1].order))
-            paths = dict(best[:WIDTH])
+            choices = steps / len(paths)
+            width = min(WIDTH, int(STEPS / (len(self.graph.operators) * choices)))
+            paths = dict(best[: max(1, width)])
         return next(iter(paths.values()))
 
 
