@@ -102,24 +102,9 @@ def profile(graph: Graph, board: Board, *, objective: str = "latency", run: bool
                 macs=sum(operator_macs(plan.graph, plan.calls[i].operator) for i in group),
                 cycles=cycles,
                 flash_bytes=operator_parameter_bytes(plan.graph, call.operator),
-                live_bytes=max(_live(plan, i) for i in group),
+                live_bytes=max(plan.live_bytes(i) for i in group),
             )
         )
     total = sum(layer.cycles for layer in layers)
     energy = None if board.energy is None else total * board.energy.nj_per_cycle / 1000
     return Profile(tuple(layers), total, flash, plan.arena_bytes, measured, energy, notes)
-
-
-def _live(plan: Plan, step: int) -> int:
-    """Bytes of the arena that hold something during a call; what is shared in place counts once."""
-    ranges = sorted(
-        (buffer.offset + span.start, buffer.offset + span.end)
-        for buffer in plan.buffers
-        for span in buffer.spans
-        if span.first <= step <= span.last
-    )
-    total, reached = 0, 0
-    for start, end in ranges:
-        total += max(0, end - max(start, reached))
-        reached = max(reached, end)
-    return total

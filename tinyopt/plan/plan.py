@@ -71,6 +71,21 @@ class Plan:
             return None
         return next(b.offset for b in self.buffers if b.kind == "scratch" and b.first == index)
 
+    def live_bytes(self, step: int) -> int:
+        """Bytes of the arena that hold something during call ``step``, or after the last one; what is shared in place
+        counts once."""
+        ranges = sorted(
+            (buffer.offset + span.start, buffer.offset + span.end)
+            for buffer in self.buffers
+            for span in buffer.spans
+            if span.first <= step <= span.last
+        )
+        total, reached = 0, 0
+        for start, end in ranges:
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
+
     def destroys(self, tensor: str) -> bool:
         """Whether running the model may overwrite this input."""
         mine = next(b for b in self.buffers if tensor in b.tensors)
@@ -281,18 +296,11 @@ def _flash_advice(plan: Plan) -> str:
 def _ram_advice(plan: Plan) -> str:
     if not plan.graph.is_quantized:
         return "; quantizing to int8 makes activations four times smaller"
-    step, live = max(enumerate(_live(plan)), key=lambda item: item[1])
+    step, live = max(enumerate(map(plan.live_bytes, range(len(plan.calls) + 1))), key=lambda item: item[1])
     name = short_name(plan.calls[min(step, len(plan.calls) - 1)].operator.name) if plan.calls else "the input"
     return f"; {live:,} bytes are needed at once at '{name}': a smaller input or fewer channels there helps" + (
         ", and so may the objective 'ram'" if plan.objective != "ram" and not plan.strips else ""
     )
-
-
-def _live(plan: Plan) -> list[int]:
-    return [
-        sum(span.size for buffer in plan.buffers for span in buffer.spans if span.first <= step <= span.last)
-        for step in range(len(plan.calls) + 1)
-    ]
 
 
 __all__ = ["Plan", "constant_key", "kernels_of", "make_plan"]
