@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -27,8 +28,10 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DIGITS = TrainSettings(
     epochs=15, batch_size=32, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, label_smoothing=0.1
 )
-IMAGES = TrainSettings(epochs=40, batch_size=64, learning_rate=2e-3, warm_up_epochs=1, weight_decay=1e-3)
-FINE_TUNING = TrainSettings(epochs=2, batch_size=64, learning_rate=3e-4, warm_up_epochs=0.1, weight_decay=1e-3)
+IMAGES = TrainSettings(
+    epochs=40, batch_size=128, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, mixed_precision=True
+)
+FINE_TUNING = replace(IMAGES, epochs=30, learning_rate=2e-3)
 
 
 def data_folder() -> Path:
@@ -58,12 +61,15 @@ def main() -> int:
     parser.add_argument("--channels", type=int, default=64, help="width of the digits network")
     parser.add_argument("--test-speaker", help="digits: test on a voice that training has not heard")
     parser.add_argument("--fine-tune", action="store_true", help="images: start from the official float network")
+    parser.add_argument("--epochs", type=int, help="other than the task's own")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     try:
         task = digits(arguments.channels, arguments.test_speaker) if arguments.task == "digits" else None
         graph, data, settings, augment = task or images(arguments.fine_tune)
+        if arguments.epochs:
+            settings = replace(settings, epochs=arguments.epochs)
         module = to_torch(graph)
         print(f"before: {100 * (evaluate(module, data.test).accuracy or 0):.2f} % of {len(data.test)} test samples")
         result = fit(

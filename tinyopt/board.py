@@ -113,6 +113,34 @@ class Emulator(_Model):
     marks: bool = True
 
 
+class Platformio(_Model):
+    """How PlatformIO knows the board. ``platform`` and ``board``: its ids; ``frameworks``: those that it
+    offers, the usual one first; ``options``: further lines of the environment in ``platformio.ini``."""
+
+    platform: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@:/+~^=-]+$")]
+    board: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    frameworks: tuple[Literal["stm32cube", "arduino", "espidf", "zephyr", "cmsis"], ...] = Field(min_length=1)
+    options: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_.]*$")], str] = {}
+
+
+class Programmer(_Model):
+    """A way to put firmware on the board. ``target``: what the tool calls the board or its chip (pyOCD's target,
+    OpenOCD's configuration file, esptool's chip, avrdude's part, the UF2 drive's label, the DFU device's ids)."""
+
+    tool: Literal["platformio", "pyocd", "openocd", "st-flash", "esptool", "dfu-util", "uf2", "avrdude"]
+    target: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:/+-]*$")] = ""
+    options: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.,:/+=@-]+$")], ...] = ()
+
+
+class UsbId(_Model):
+    """How the board, or the debug probe on it, shows up on USB. ``product``: text that its product string contains,
+    where several boards share the numbers."""
+
+    vid: int = Field(ge=0, le=0xFFFF)
+    pid: int = Field(ge=0, le=0xFFFF)
+    product: str = ""
+
+
 class Board(_Model):
     """A board, real or emulated. The first memory of kind flash holds the code, the first ram the data."""
 
@@ -140,6 +168,14 @@ class Board(_Model):
     """Address of the device with the free-running counter, for ports that serve several machines."""
     counter_hz: int | None = Field(None, gt=0)
     """Rate of the port's counter where it is not the core's clock."""
+    device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""
+    """Name of the microcontroller in CMSIS-Packs (``STM32L4R5ZITx``)."""
+    platformio: Platformio | None = None
+    programmers: tuple[Programmer, ...] = ()
+    """Ways to flash it, the preferred one first."""
+    usb: tuple[UsbId, ...] = ()
+    baud_rate: int = Field(115200, ge=300, le=10_000_000)
+    """Of the serial console."""
     emulator: Emulator | None = None
     energy: Energy | None = None
     """None: no figure is known, and no energy is estimated."""

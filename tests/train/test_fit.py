@@ -340,3 +340,13 @@ def test_figures_are_written_for_tensorboard(tmp_path: Path) -> None:
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     fit(to_torch(network()), blobs(), settings=SETTINGS, folder=tmp_path)
     assert list((tmp_path / "tensorboard").glob("events.*"))
+
+
+def test_mixed_precision_learns_with_weights_in_float32() -> None:
+    module = to_torch(network())
+    fit(module, blobs(), blobs(seed=1), replace(SETTINGS, epochs=10, mixed_precision=True))
+    assert all(p.dtype == torch.float32 for p in module.parameters())
+    assert (evaluate(module, blobs(seed=1)).accuracy or 0) > 0.8
+    plain = to_torch(network())
+    fit(plain, blobs(), blobs(seed=1), replace(SETTINGS, epochs=10))
+    assert not same_weights(module, plain)

@@ -244,7 +244,9 @@ class _Run:
             if arrays[0].shape != shape:
                 raise TrainingError(f"the augmentation turned {list(shape)} into {list(arrays[0].shape)}")
         inputs = tuple(torch.from_numpy(x).to(self.device) for x in arrays)
-        value = self.loss(self.module, inputs, torch.from_numpy(self.train.targets[chosen]).to(self.device))
+        targets = torch.from_numpy(self.train.targets[chosen]).to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.mixed_precision):
+            value = self.loss(self.module, inputs, targets).float()
         number = float(value.detach())
         if not math.isfinite(number):
             kept = f"; the last good state is in '{self.file}'" if self.file is not None and self.file.exists() else ""

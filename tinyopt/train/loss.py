@@ -38,7 +38,7 @@ class CrossEntropy:
 
     def of_scores(self, values: Tensor, targets: Tensor) -> Tensor:
         """From scores [batch, classes] that were computed already."""
-        return F.cross_entropy(values.reshape(len(targets), -1), targets, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(values.reshape(len(targets), -1).float(), targets, label_smoothing=self.label_smoothing)
 
 
 @dataclass(frozen=True)
@@ -48,4 +48,5 @@ class MeanSquaredError:
     def __call__(self, module: nn.Module, inputs: tuple[Tensor, ...], targets: Tensor) -> Tensor:
         result = module(*inputs)
         first: Tensor = result[0] if isinstance(result, tuple) else result
-        return F.mse_loss(first, targets.reshape(first.shape).to(first.dtype))
+        first = first.float()
+        return F.mse_loss(first, targets.reshape(first.shape).float())
