@@ -24,7 +24,7 @@ class TrainSettings:
     - ``restore_best``: end with the weights of the best validation rather than the last; needs validation data.
       Set it to False where a callback changes the network as training goes on (gradual pruning): the best epoch may
       be an early one.
-    - ``mixed_precision``: compute in bfloat16 where torch deems it safe (convolutions and matrix products), with weights
+    - ``mixed_precision``: compute in bfloat16 where torch deems it safe (convolutions, matrix products), with weights
       and updates in float32. Half the time on processors and GPUs with bfloat16 instructions; for float networks, not
       for simulated quantization, whose steps may be finer than bfloat16's.
     - ``seed`` fixes the order of samples, augmentation, and torch's own random numbers.
