@@ -40,8 +40,13 @@ def measuring_files(board: Board) -> tuple[FirmwareFile, ...]:
     folders.
 
     Raises:
-        BoardError: when the board names a port that does not exist.
+        BoardError: when the board has no bare-metal port, or names one that does not exist.
     """
+    if not board.is_bare_metal:
+        raise BoardError(
+            f"'{board.name}' ({board.title}) has no bare-metal firmware in tinyopt: its framework builds everything. "
+            f"`tinyopt compile MODEL -b {board.name} -o FOLDER --project platformio` writes a project for `pio run`"
+        )
     root = resource("firmware")
     files = [FirmwareFile(path.relative_to(root), "harness") for path in _c_files(root / "harness")]
     files.append(FirmwareFile(Path("port/port.h"), "port"))

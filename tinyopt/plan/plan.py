@@ -271,11 +271,13 @@ def _check_fit(plan: Plan, arena_limit: int | None) -> None:
             + _flash_advice(plan)
         )
     room = _room(board)
-    if plan.arena_bytes > room:
+    copied = constants if board.constants_in_ram else 0
+    if plan.arena_bytes + copied > room:
         problems.append(
-            f"its arena needs {plan.arena_bytes:,} bytes of RAM and '{board.ram.name}' has {room:,} "
-            f"({board.ram.size:,} less {board.stack_bytes:,} of stack): {plan.arena_bytes - room:,} bytes too many"
-            + _ram_advice(plan)
+            f"its arena needs {plan.arena_bytes:,} bytes of RAM"
+            + (f", its constants {copied:,} more, as the core reads them from RAM," if copied else "")
+            + f" and '{board.ram.name}' has {room:,} ({board.ram.size:,} less {board.stack_bytes:,} of stack): "
+            f"{plan.arena_bytes + copied - room:,} bytes too many" + _ram_advice(plan)
         )
     elif arena_limit is not None and plan.arena_bytes > arena_limit:
         problems.append(

@@ -1,36 +1,43 @@
-"""Boards as data: a validated YAML file says what a board is, how to build for it, and how to reach or emulate it.
-
-Boards are looked up by name in the packaged ``boards/`` folder, or read from a path that ends in ``.yaml``.
-"""
+"""The schema of board files: what a board is, how to build for it, and how to reach or emulate it."""
 
 from __future__ import annotations
 
 import re
-from functools import cache
+from decimal import Decimal
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-from tinyopt.errors import BoardError
-from tinyopt.resources import resource
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_HERTZ = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def _size(value: Any) -> Any:
     """``"256K"`` → 262144; integers pass."""
     if isinstance(value, str):
-        match = re.fullmatch(r"(\d+)\s*([kKmMgG]?)(?:i?B)?", value.strip())
+        match = re.fullmatch(r"([0-9]{1,15})\s*([kKmMgG]?)(?:i?B)?", value.strip())
         if not match:
-            raise ValueError(f"'{value}' is not a size; write bytes, or a number with K, M or G")
+            raise ValueError(f"'{value[:40]}' is not a size; write bytes, or a number with K, M or G")
         return int(match[1]) * _UNITS[match[2].lower()]
     return value
 
 
-Size = Annotated[int, BeforeValidator(_size), Field(ge=0)]
+def _frequency(value: Any) -> Any:
+    """``"120 MHz"`` → 120000000; integers pass."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"([0-9]{1,10}(?:\.[0-9]{1,9})?)\s*([kKMG]?)Hz", value.strip())
+        hertz = Decimal(match[1]) * _HERTZ[match[2].lower()] if match else Decimal("0.5")
+        if hertz != int(hertz):
+            raise ValueError(
+                f"'{value[:40]}' is not a rate in whole hertz; write hertz, or a number with kHz, MHz or GHz"
+            )
+        return int(hertz)
+    return value
+
+
+Size = Annotated[int, BeforeValidator(_size), Field(ge=0, lt=2**64)]
+Frequency = Annotated[int, BeforeValidator(_frequency), Field(gt=0, le=10**11)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,47}$")]
 
 
@@ -149,11 +156,16 @@ class Board(_Model):
     core: Annotated[str, Field(pattern=r"^[a-z0-9.+_-]+$")]
     features: frozenset[Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]] = frozenset()
     """Instruction-set features that kernels may require: ``thumb2``, ``dsp``, ``fpu``, ``mve``, ``mve_fp`` …"""
-    clock_hz: int = Field(gt=0)
+    clock_hz: Frequency
+    reset_clock_hz: Frequency | None = None
+    """Rate of the core until a firmware sets up the clocks, where that is another: bare-metal firmware runs at it."""
     memories: tuple[Memory, ...] = Field(min_length=1, max_length=32)
     toolchain: Toolchain = Toolchain()
-    port: Name
-    """Folder of ``firmware/port/`` with the console and the counter."""
+    constants_in_ram: bool = False
+    """Whether the start-up code copies constants to the RAM, because the core cannot read the flash as data."""
+    port: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,47})?$")] = ""
+    """Folder of ``firmware/port/`` with the console and the counter. Empty: there is no bare-metal firmware for this
+    board, and PlatformIO builds everything."""
     startup: Name | None = None
     """Folder of ``firmware/port/`` with the startup code of the core; none where an operating system does that."""
     vectors: Name | None = None
@@ -166,7 +178,7 @@ class Board(_Model):
     """Number of the interrupt line that a received byte raises, for ports that serve several machines."""
     counter_base: int | None = Field(None, ge=0, lt=2**32)
     """Address of the device with the free-running counter, for ports that serve several machines."""
-    counter_hz: int | None = Field(None, gt=0)
+    counter_hz: Frequency | None = None
     """Rate of the port's counter where it is not the core's clock."""
     device: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]*$")] = ""
     """Name of the microcontroller in CMSIS-Packs (``STM32L4R5ZITx``)."""
@@ -195,6 +207,8 @@ class Board(_Model):
             raise ValueError("two memories have the same name")
         if self.vectors is not None and self.vectors not in names:
             raise ValueError(f"vectors names the memory '{self.vectors}', which the board does not have")
+        if not self.port and self.platformio is None:
+            raise ValueError("a board needs a port, or platformio where only a framework runs on it")
         return self
 
     @property
@@ -207,43 +221,10 @@ class Board(_Model):
         return next(m for m in self.memories if m.kind == "ram")
 
     @property
+    def is_bare_metal(self) -> bool:
+        """Whether tinyopt's own start-up code and console run on it, without a vendor's framework."""
+        return bool(self.port)
+
+    @property
     def is_emulated(self) -> bool:
         return self.emulator is not None
-
-
-@cache
-def board_names() -> tuple[str, ...]:
-    """Names of the packaged boards, sorted."""
-    return tuple(sorted(path.stem for path in resource("boards").glob("*.yaml")))
-
-
-def load_board(name: str | Path) -> Board:
-    """A board by name, or from a YAML file.
-
-    Raises:
-        BoardError: unknown name (with the nearest ones), unreadable file, or a field that is wrong (all listed).
-    """
-    path = Path(name)
-    if path.suffix not in (".yaml", ".yml"):
-        path = resource("boards") / f"{name}.yaml"
-        if str(name) not in board_names():
-            import difflib
-
-            near = difflib.get_close_matches(str(name), board_names(), n=3, cutoff=0.4)
-            hint = f"did you mean {', '.join(near)}?" if near else f"known boards: {', '.join(board_names())}"
-            raise BoardError(f"there is no board '{name}'; {hint} `tinyopt boards list` shows all.")
-    try:
-        if path.stat().st_size > 1 << 20:
-            raise BoardError(f"board file {path} is larger than 1 MiB")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BoardError(f"cannot read board file {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise BoardError(f"board file {path} is not valid YAML: {error}") from None
-    if not isinstance(document, dict):
-        raise BoardError(f"board file {path} must be a mapping of fields")
-    try:
-        return Board.model_validate(document)
-    except ValidationError as error:
-        lines = [f"  {'.'.join(str(p) for p in e['loc']) or 'board'}: {e['msg']}" for e in error.errors()]
-        raise BoardError(f"board file {path} is not valid:\n" + "\n".join(lines)) from None
