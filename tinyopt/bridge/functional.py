@@ -115,6 +115,20 @@ def _matmul(a: ops.MatMul, inputs: Sequence[Tensor]) -> Tensor:
 
 # ---- elementwise ----------------------------------------------------------------------------------------------
 
+
+class _Sign(torch.autograd.Function):
+    """1 where x >= 0, else -1; the gradient passes where x lies from -1 to 1 (Hubara et al. 2016)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.abs() <= 1)
+        return torch.where(x >= 0, 1.0, -1.0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:
+        return gradients[0] * ctx.saved_tensors[0]
+
+
 _BINARY: dict[BinaryKind, Callable[[Tensor, Tensor], Tensor]] = {
     BinaryKind.ADD: torch.add,
     BinaryKind.SUB: torch.sub,
@@ -143,6 +157,7 @@ _UNARY: dict[UnaryKind, Callable[[Tensor, float], Tensor]] = {
     UnaryKind.RSQRT: lambda x, _: torch.rsqrt(x),
     UnaryKind.SQUARE: lambda x, _: torch.square(x),
     UnaryKind.ERF: lambda x, _: torch.erf(x),
+    UnaryKind.SIGN: lambda x, _: _Sign.apply(x),  # type: ignore[no-untyped-call]
 }
 
 

@@ -15,6 +15,9 @@ def operator_macs(graph: Graph, operator: Operator) -> int:
     if isinstance(a, (ops.Conv2d, ops.DepthwiseConv2d)):
         w = ins[1].shape
         return out * w[1] * w[2] * (w[3] if isinstance(a, ops.Conv2d) else 1)
+    if isinstance(a, ops.XnorConv2d):
+        height, width = outs[0].shape[1:3]
+        return outs[0].shape[0] * height * width * ins[1].shape[0] * ins[1].shape[1] * ins[1].shape[2] * a.channels
     if isinstance(a, ops.TransposeConv2d):
         w = ins[1].shape
         return ins[0].size * w[0] * w[1] * w[2]

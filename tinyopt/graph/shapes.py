@@ -153,6 +153,23 @@ def _matmul(a: ops.MatMul, inputs: list[Shape]) -> list[Shape]:
     return [(*broadcast(x[:-2], y[:-2]), m, n)]
 
 
+@_rule(ops.PackSigns)
+def _pack_signs(a: ops.PackSigns, inputs: list[Shape]) -> list[Shape]:
+    _need(len(inputs[0]) >= 1, "signs are packed along an axis, and a scalar has none")
+    return [(*inputs[0][:-1], -(-inputs[0][-1] // 32))]
+
+
+@_rule(ops.XnorConv2d)
+def _xnor_conv2d(a: ops.XnorConv2d, inputs: list[Shape]) -> list[Shape]:
+    x, w = inputs[0], inputs[1]
+    _need(len(x) == 4 and len(w) == 4, f"input and weights must have 4 axes, got {list(x)} and {list(w)}")
+    words = -(-a.channels // 32)
+    _need(x[3] == w[3] == words, f"{a.channels} signs take {words} words, got {x[3]} and weights with {w[3]}")
+    _check_bias(inputs, w[0])
+    height, width = _window2d(x, (w[1], w[2]), a.stride, a.dilation, a.padding)
+    return [(x[0], height, width, -(-w[0] // 32) if a.packed else w[0])]
+
+
 @_rule(ops.Binary)
 def _binary(a: ops.Binary, inputs: list[Shape]) -> list[Shape]:
     return [broadcast(*inputs)]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _BIASED = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected)
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d, ops.Resize2d)
+_SIGNS = "the input must be quantized int8, the output int32 with a scale"
 _MOVED = "input and output must have the same quantization (insert a Quantize to change it)"
 
 
@@ -84,6 +85,11 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
     x, y = inputs[0], outputs[0]
     if isinstance(attributes, _BIASED):
         return _biased_problem(attributes, inputs, y)
+    if isinstance(attributes, ops.PackSigns):
+        signs = y.dtype is DType.INT32 and y.quantization is not None
+        return None if x.dtype is DType.INT8 and x.quantization is not None and signs else _SIGNS
+    if isinstance(attributes, ops.XnorConv2d):
+        return _xnor_problem(attributes, inputs, y)
     if isinstance(attributes, ops.Quantize):
         if x.dtype is not DType.FLOAT32 and x.quantization is None:
             return f"the input must be float32 or quantized, '{x.name}' is plain {x.dtype.value}"
@@ -115,6 +121,16 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
         return _MOVED
     if any((t.quantization is None) != (x.quantization is None) for t in (*inputs[1:], *outputs)):
         return "either all tensors are quantized or none"
+    return None
+
+
+def _xnor_problem(attributes: ops.XnorConv2d, inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
+    if any(t.dtype is not DType.INT32 for t in inputs) or any(t.quantization is None for t in (*inputs[:2], y)):
+        return "packed signs, weights and thresholds are int32, with scales for input, weights and output"
+    if inputs[1].quantization is not None and inputs[1].quantization.axis not in (None, 0):
+        return "per-channel scales of packed weights belong to axis 0"
+    if y.dtype is not (DType.INT32 if attributes.packed else DType.INT8):
+        return f"the output must be {'int32' if attributes.packed else 'int8'}"
     return None
 
 

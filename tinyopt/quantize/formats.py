@@ -24,7 +24,11 @@ def _int8(scale: float, zero_point: int) -> Format:
     return Format(DType.INT8, Quantization.per_tensor(scale, zero_point))
 
 
-_FIXED_UNARY = {ops.UnaryKind.LOGISTIC: _int8(1 / 256, -128), ops.UnaryKind.TANH: _int8(1 / 128, 0)}
+_FIXED_UNARY = {
+    ops.UnaryKind.LOGISTIC: _int8(1 / 256, -128),
+    ops.UnaryKind.TANH: _int8(1 / 128, 0),
+    ops.UnaryKind.SIGN: _int8(1.0, 0),
+}
 _FRACTION = Format(DType.INT16, Quantization.per_tensor(1 / 32768, 0))
 """int16 results of softmax, logistic and tanh."""
 MOVED = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.Gather)

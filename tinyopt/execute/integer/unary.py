@@ -103,6 +103,7 @@ def real_function(attributes: Unary) -> Callable[[float], float]:
         UnaryKind.RSQRT: lambda x: 1.0 / math.sqrt(x) if x > 0 else math.inf,
         UnaryKind.SQUARE: lambda x: x * x,
         UnaryKind.ERF: math.erf,
+        UnaryKind.SIGN: lambda x: 1.0 if x >= 0 else -1.0,
     }
     return _limited(functions[attributes.op])
 

@@ -19,7 +19,7 @@ def is_int8(graph: Graph, operator: Operator) -> bool:
     return all_dtypes(graph, operator, DType.INT8, inputs=(0, 1)) and all(t.is_constant for t in ins[1:])
 
 
-def window_fields(a: Windowed, x: Tensor, y: Tensor, kernel: tuple[int, int]) -> dict[str, Value]:
+def window_fields(a: Windowed | ops.XnorConv2d, x: Tensor, y: Tensor, kernel: tuple[int, int]) -> dict[str, Value]:
     """The fields that every kernel with a sliding window has."""
     return {
         "batches": x.shape[0],

@@ -1,0 +1,113 @@
+/* 2-D convolution of signs: activations and weights of -1 and 1, packed as bits.
+ *
+ * input uint32 [batches][input_height][input_width][words], words = channels / 32 rounded up; bit c % 32 of word c / 32
+ * is 1 for +1 and 0 for -1, and 0 behind the last channel, as pack_signs writes them.
+ * weights uint32 [output_channels][kernel_height][kernel_width][words], likewise.
+ *
+ * sum = sum over ky, kx, c of weights[o][ky][kx][c] * input at row y * stride_height - pad_top + ky * dilation_height,
+ * column likewise, channel c, as -1 and 1. Taps outside the image add nothing: the padding is zero.
+ *
+ * ..._s8: output int8 [batches][output_height][output_width][output_channels] =
+ *   clamp(requantize(sum + bias[o], multiplier[o], shift[o]) + output_zero_point),
+ *   which equals conv2d_s8 on int8 signs bit for bit.
+ * ..._bits: output uint32 [batches][output_height][output_width][output_channels / 32 rounded up], packed again: bit o
+ *   is 1 where sum >= thresholds[o]. Batch norm, bias, requantization and the next sign are in the thresholds.
+ *
+ * Input and output must not overlap. scratch: the words of one patch, unless contiguous is 1.
+ */
+#ifndef TINYOPT_XNOR_CONV2D_H
+#define TINYOPT_XNOR_CONV2D_H
+
+#include "common.h"
+#include "signs.h"
+#include "window.h"
+
+typedef struct {
+  const uint32_t *weights;
+  const int32_t *thresholds;  /* [output_channels]; of ..._bits */
+  const int32_t *bias;        /* [output_channels]; this and the next fields of ..._s8 */
+  const int32_t *multipliers; /* [output_channels], or [1] when per_channel is 0 */
+  const int8_t *shifts;       /* as multipliers */
+  int32_t per_channel;        /* 1: a multiplier for every output channel; 0: one for all */
+  int32_t output_zero_point;
+  int32_t clamp_low; /* on the output's integers */
+  int32_t clamp_high;
+  int32_t channels; /* signs of an input pixel */
+  int32_t batches;
+  int32_t input_height;
+  int32_t input_width;
+  int32_t input_channels; /* words of an input pixel */
+  int32_t output_height;
+  int32_t output_width;
+  int32_t output_channels;
+  int32_t kernel_height;
+  int32_t kernel_width;
+  int32_t stride_height;
+  int32_t stride_width;
+  int32_t dilation_height;
+  int32_t dilation_width;
+  int32_t pad_top;
+  int32_t pad_left;
+  int32_t contiguous; /* 1: every patch lies whole and unbroken in the input, so it is read where it is */
+} tinyopt_xnor_conv2d;
+
+/* The pixels of an output, one after the other, and what of the window of the present one lies inside the image. */
+typedef struct {
+  const uint32_t *image;
+  int32_t input_y;
+  int32_t input_x;
+  tinyopt_taps rows;
+  tinyopt_taps columns;
+} tinyopt_xnor_window;
+
+static inline bool tinyopt_xnor_is_whole(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window) {
+  return window->rows.end - window->rows.first == op->kernel_height &&
+         window->columns.end - window->columns.first == op->kernel_width;
+}
+
+/* The input at a tap. */
+static inline const uint32_t *tinyopt_xnor_tap(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
+                                               int32_t ky, int32_t kx) {
+  int32_t row = window->input_y + ky * op->dilation_height;
+  int32_t column = window->input_x + kx * op->dilation_width;
+  return window->image + (row * op->input_width + column) * op->input_channels;
+}
+
+/* The patch of a window that is whole: where it lies, or a copy in scratch. */
+static inline const uint32_t *tinyopt_xnor_patch(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
+                                                 uint32_t *scratch) {
+  if (op->contiguous) {
+    return tinyopt_xnor_tap(op, window, 0, 0);
+  }
+  int32_t words = op->input_channels;
+  uint32_t *to = scratch;
+  for (int32_t ky = 0; ky < op->kernel_height; ++ky) {
+    const uint32_t *from = tinyopt_xnor_tap(op, window, ky, 0);
+    for (int32_t kx = 0; kx < op->kernel_width; ++kx, from += op->dilation_width * words, to += words) {
+      for (int32_t i = 0; i < words; ++i) {
+        to[i] = from[i];
+      }
+    }
+  }
+  return scratch;
+}
+
+/* Bits in which the taps inside the image differ from one channel's weights. */
+static inline int32_t tinyopt_xnor_differences(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
+                                               const uint32_t *weights) {
+  int32_t words = op->input_channels;
+  int32_t count = 0;
+  for (int32_t ky = window->rows.first; ky < window->rows.end; ++ky) {
+    for (int32_t kx = window->columns.first; kx < window->columns.end; ++kx) {
+      count += tinyopt_count_differences(tinyopt_xnor_tap(op, window, ky, kx),
+                                         weights + (ky * op->kernel_width + kx) * words, words);
+    }
+  }
+  return count;
+}
+
+/* Portable C. */
+void tinyopt_xnor_conv2d_s8_ref(const tinyopt_xnor_conv2d *op, const int32_t *input, int8_t *output, void *scratch);
+void tinyopt_xnor_conv2d_bits_ref(const tinyopt_xnor_conv2d *op, const int32_t *input, int32_t *output, void *scratch);
+
+#endif

@@ -1,0 +1,121 @@
+"""Kernels of signs that are stored as bits: packing, and convolutions (XNOR and counting)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from tinyopt.execute.integer.convolution import output_multipliers
+from tinyopt.graph import Graph, Operator, ops
+from tinyopt.graph.costs import operator_macs
+from tinyopt.plan.catalogue.convolution import window_fields
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.packing import output_limits, requantization
+
+# ---- packing ----
+
+
+def _accepts_packing(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.PackSigns) and not graph.ins(operator)[0].is_constant
+
+
+def _lower_packing(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    parameters: dict[str, Value] = {
+        "pixels": math.prod(x.shape[:-1]),
+        "channels": x.shape[-1],
+        "zero_point": x.zero_point,
+    }
+    # Words begin at multiples of four bytes, wherever the input lies.
+    in_place = ((0, 0),) if x.shape[-1] % 4 == 0 else ()
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=in_place)
+
+
+def _cost_packing(graph: Graph, operator: Operator) -> float:
+    return 5.0 * graph.ins(operator)[0].size + 20.0 * graph.outs(operator)[0].size
+
+
+# ---- convolution ----
+
+
+def _contiguous(graph: Graph, operator: Operator) -> bool:
+    """Whether every patch lies in the input as one unbroken run of words."""
+    a, (x, w), y = operator.attributes, graph.ins(operator)[:2], graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    _, height, width, _ = w.shape
+    row_unbroken = width == 1 or a.dilation[1] == 1
+    rows_joined = height == 1 or (width == x.shape[2] and a.dilation[0] == 1 and y.shape[2] == 1)
+    return row_unbroken and rows_joined
+
+
+def _accepts(packed: bool) -> Callable[[Graph, Operator], bool]:
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        a, ins = operator.attributes, graph.ins(operator)
+        return (
+            isinstance(a, ops.XnorConv2d)
+            and a.packed is packed
+            and not ins[0].is_constant
+            and all(t.is_constant for t in ins[1:])
+        )
+
+    return accepts
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, (x, w, third), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    contiguous = _contiguous(graph, operator)
+    parameters: dict[str, Value] = {
+        "weights": Constant(w.value.view(np.uint32), source=w.name),
+        "thresholds" if a.packed else "bias": Constant(third.value, source=third.name),
+    }
+    if not a.packed:
+        parameters |= {**requantization(*output_multipliers(x, w, y)), **output_limits(y, a.activation)}
+    parameters |= {
+        "channels": a.channels,
+        **window_fields(a, x, y, (w.shape[1], w.shape[2])),
+        "output_channels": w.shape[0],
+        "contiguous": int(contiguous),
+    }
+    scratch = 0 if contiguous else 4 * w.size // w.shape[0]
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch)
+
+
+def _cost(graph: Graph, operator: Operator) -> float:
+    """Fitted on the emulated M4: words of weights per pixel, and what an output and a pixel take beside them."""
+    a, w, y = operator.attributes, graph.ins(operator)[1], graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    pixels = math.prod(y.shape[:3])
+    outputs = pixels * w.shape[0]
+    gather = 0 if _contiguous(graph, operator) else 8 * w.size // w.shape[0]
+    return 10.0 * operator_macs(graph, operator) / 32 + (30 if a.packed else 50) * outputs + pixels * (60 + gather)
+
+
+def _kernel(name: str, packed: bool) -> Kernel:
+    kind = "bits" if packed else "s8"
+    return Kernel(
+        name=f"xnor_conv2d_{kind}_{name}",
+        family="xnor_conv2d",
+        source=f"{name}.c",
+        accepts=_accepts(packed),
+        lower=_lower,
+        cost=_cost,
+        needs=("common.h", "signs.h", "window.h"),
+        uses_scratch=True,
+    )
+
+
+KERNELS = (
+    Kernel(
+        name="pack_signs_s8_ref",
+        family="pack_signs",
+        source="ref.c",
+        accepts=_accepts_packing,
+        lower=_lower_packing,
+        cost=_cost_packing,
+    ),
+    _kernel("ref", packed=False),
+    _kernel("ref", packed=True),
+)
