@@ -11,6 +11,7 @@ from tinyopt import __version__
 from tinyopt.cli.aware import qat
 from tinyopt.cli.distill import distill
 from tinyopt.cli.factorize import factorize
+from tinyopt.cli.platformio import platformio_app
 from tinyopt.cli.prune import prune
 from tinyopt.cli.quantize import quantize
 from tinyopt.cli.recipe import recipe_app
@@ -26,6 +27,7 @@ app = typer.Typer(
 boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of your own.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
 app.add_typer(recipe_app, name="recipe")
+app.add_typer(platformio_app, name="platformio")
 app.command()(prune)
 
 ModelArgument = Annotated[

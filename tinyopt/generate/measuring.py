@@ -49,7 +49,17 @@ def measuring_files(board: Board) -> tuple[FirmwareFile, ...]:
         )
     root = resource("firmware")
     files = [FirmwareFile(path.relative_to(root), "harness") for path in _c_files(root / "harness")]
-    files.append(FirmwareFile(Path("port/port.h"), "port"))
+    return (*files, *port_files(board))
+
+
+def port_files(board: Board) -> tuple[FirmwareFile, ...]:
+    """Headers and sources of a board's port: console, counter and startup code.
+
+    Raises:
+        BoardError: when the board has no bare-metal port, or names one that does not exist.
+    """
+    root = resource("firmware")
+    files = [FirmwareFile(Path("port/port.h"), "port")]
     for name in _port_folders(board):
         folder = root / "port" / name
         if not folder.is_dir():
@@ -69,7 +79,12 @@ def _c_files(folder: Path) -> list[Path]:
 
 def measuring_include_dirs(board: Board) -> tuple[str, ...]:
     """Header folders of the measuring firmware, relative to the project."""
-    folders = ["harness", "port", *(f"port/{name}" for name in _port_folders(board))]
+    return ("harness", *port_include_dirs(board))
+
+
+def port_include_dirs(board: Board) -> tuple[str, ...]:
+    """Header folders of a board's port, relative to the project."""
+    folders = ["port", *(f"port/{name}" for name in _port_folders(board))]
     return tuple(folder for folder in folders if folder == "port" or _has_header(folder))
 
 

@@ -17,6 +17,7 @@ void port_enter_main(void) {
   }
   (void)main();
   for (;;) {
+    __asm__ volatile("wfi"); /* an emulator does not spin */
   }
 }
 
