@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -176,6 +177,17 @@ def _add_harness(parts: Parts, plan: Plan) -> None:
     if script is not None:
         parts.linker_script = "linker.ld"
         parts.files.append(File("linker.ld", script.encode()))
+    parts.defines += (f"TINYOPT_FIRMWARE_ID=0x{_identity(parts, plan):016x}ull",)
+
+
+def _identity(parts: Parts, plan: Plan) -> int:
+    """64 bits that tell a firmware from others: of its sources, its macros, and the board and flags it is built for."""
+    digest = hashlib.sha256()
+    for define in (plan.board.name, plan.board.toolchain.prefix, *plan.board.toolchain.flags, *parts.defines):
+        digest.update(define.encode() + b"\0")
+    for file in sorted(parts.files, key=lambda file: file.path):
+        digest.update(file.path.encode() + b"\0" + hashlib.sha256(file.content).digest())
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
 def _rendered(template: str, path: str, facts: dict[str, object], *, starter: bool = False) -> File:
