@@ -1,4 +1,4 @@
-"""What a host says to the measuring firmware: the block protocol, and the MLPerf Tiny commands."""
+"""What a host says to the measuring firmware in the block protocol, so that nothing is lost and nothing done twice."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tinyopt.errors import DeviceError
 
 COUNTS_CLOCK, COUNTS_INSTRUCTIONS = 0, 1
 STACK_UNKNOWN = 0xFFFFFFFF
-_HELLO = struct.Struct("<HHIIIIIII")
-_VERSION = 1
+_HELLO = struct.Struct("<HHIIIIIIIQ")
+_VERSION = 2
+_GREETING = b"m-init-done"
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class DeviceInfo:
     """Whether inputs outlive a run (else they lie in the arena)."""
     input_bytes: tuple[int, ...]
     output_bytes: tuple[int, ...]
+    firmware_id: int = 0
+    """64 bits that tell this firmware from others; 0: it does not say."""
 
 
 @dataclass(frozen=True)
@@ -54,25 +57,59 @@ class FirmwareFault(DeviceError):
         super().__init__(f"the firmware crashed{f' in {where}' if where else ''}: exception {details}")
 
 
+class DeviceRestarted(DeviceError):
+    """The device was reset, or used by somebody else, since the session began: inputs and states in it are gone."""
+
+
+class DeviceSilent(DeviceError):
+    """The device does not answer."""
+
+
 def last_words(text: bytes | bytearray, limit: int = 400) -> str:
     """The end of what a device printed, for an error message."""
     shown = bytes(text[-limit:]).decode("ascii", "replace").strip()
     return f"the last it printed was: {shown!r}" if shown else "it has printed nothing"
 
 
+class _ReplyTime:
+    """How long a reply may take before the request is sent again: as in RFC 6298, from the replies seen so far."""
+
+    LEAST = 0.04
+
+    def __init__(self) -> None:
+        self._mean: float | None = None
+        self._deviation = 0.0
+
+    def note(self, seconds: float) -> None:
+        if self._mean is None:
+            self._mean, self._deviation = seconds, seconds / 2
+            return
+        self._deviation += (abs(seconds - self._mean) - self._deviation) / 4
+        self._mean += (seconds - self._mean) / 8
+
+    def patience(self, unknown: float) -> float:
+        return unknown if self._mean is None else max(self.LEAST, 2 * self._mean + 4 * self._deviation)
+
+
 class BlockClient:
     """Speaks the block protocol: one request at a time, each answered before the next.
 
-    ``timeout``: seconds without a byte from the device after which it is given up.
+    A request whose answer is late, or arrives damaged, is sent again; the device does not carry it out twice.
+    ``timeout``: seconds without an answer after which a device is given up. ``repeats``: requests that were sent again
+    since the start.
     """
 
-    RETRIES = 3
+    RETRIES = 40
+    """Damaged requests or answers in a row after which the line is given up."""
+    FIRST_PATIENCE = 2.0
 
     def __init__(self, transport: Transport, *, timeout: float = 60.0) -> None:
         self._transport, self._timeout = transport, timeout
         self._decoder = Decoder()
         self._sequence = 0
         self._info: DeviceInfo | None = None
+        self._reply_times: dict[tuple[int, int], _ReplyTime] = {}
+        self.repeats = 0
 
     def wait_until_ready(self) -> None:
         """Wait for the greeting of a device that was just started: before it, bytes may be lost.
@@ -83,7 +120,7 @@ class BlockClient:
         while b"m-ready" not in self._decoder.text:
             data = self._transport.read(self._timeout)
             if not data:
-                raise DeviceError(self._silence(self._timeout))
+                raise DeviceSilent(self._silence(self._timeout))
             self._decoder.feed(data)
             self._raise_fault()
 
@@ -98,26 +135,27 @@ class BlockClient:
             self._transport.write(bytes(padding), self._timeout)
             try:
                 return self.hello(timeout=min(patience, self._timeout))
-            except DeviceError:
+            except DeviceSilent:
                 if patience >= self._timeout:
                     raise
                 self._decoder.reset()
                 patience, padding = patience * 4, min(padding * 16, 65536)
 
     def hello(self, *, timeout: float | None = None) -> DeviceInfo:
-        """What the device is.
+        """Open a session, and what the device is.
 
         Raises:
             DeviceError: no answer, or a firmware that speaks another version.
         """
         payload = self._request(frames.HELLO, b"", timeout=timeout)
+        if len(payload) >= 2 and struct.unpack_from("<H", payload)[0] != _VERSION:
+            raise DeviceError(
+                f"the device speaks version {struct.unpack_from('<H', payload)[0]} of the block protocol; this "
+                f"program needs {_VERSION}: put the firmware on it again"
+            )
         if len(payload) < _HELLO.size:
             raise DeviceError(f"the device's greeting is too short ({len(payload)} bytes)")
-        version, state, hz, unit, arena, layers, keeps, inputs, outputs = _HELLO.unpack_from(payload)
-        if version != _VERSION:
-            raise DeviceError(
-                f"the device speaks version {version} of the block protocol; this program needs {_VERSION}"
-            )
+        _, state, hz, unit, arena, layers, keeps, inputs, outputs, identity = _HELLO.unpack_from(payload)
         sizes_end = _HELLO.size + 4 * (inputs + outputs)
         if len(payload) < sizes_end or not inputs or not outputs or not hz:
             raise DeviceError("the device's greeting makes no sense: it does not hold the sizes that it announces")
@@ -132,7 +170,10 @@ class BlockClient:
             keeps_input=bool(keeps),
             input_bytes=sizes[:inputs],
             output_bytes=sizes[inputs:],
+            firmware_id=identity,
         )
+        self._decoder.max_payload = max(len(payload), 8 + sum(self._info.output_bytes), 4 * layers)
+        self._decoder.text.clear()
         return self._info
 
     @property
@@ -144,6 +185,7 @@ class BlockClient:
         device keeps them). ``layers``: time every layer (see ``layers()``). ``stack``: see how deep the stack gets.
 
         Raises:
+            DeviceRestarted: the session is gone.
             DeviceError: sizes that are not the model's, no answer, or a fault of the firmware.
         """
         if inputs is not None:
@@ -161,9 +203,28 @@ class BlockClient:
             at += size
         return RunReply(count, None if used == STACK_UNKNOWN else used, tuple(outputs))
 
+    def repeat(self, runs: int, *, seconds: float = 0.0) -> int:
+        """Run the input of the last run ``runs`` times between two edges of the trigger. Steps of the counter, all
+        runs together. ``seconds``: how long that will take, about.
+
+        Raises:
+            DeviceRestarted: the session is gone.
+            DeviceError: no answer, or a fault of the firmware.
+        """
+        if not 0 < runs < 2**32:
+            raise DeviceError(f"{runs} runs are asked for; it must be 1 to {2**32 - 1}")
+        payload = self._request(frames.REPEAT, struct.pack("<I", runs), busy=seconds)
+        if len(payload) != 8:
+            raise DeviceError(f"the device answered {runs} inferences with {len(payload)} bytes")
+        return int.from_bytes(payload, "little")
+
     def reset(self) -> None:
         """Set the model's states to their initial values."""
         self._request(frames.RESET, b"")
+
+    def ping(self) -> None:
+        """Nothing, there and back."""
+        self._request(frames.PING, b"")
 
     def layers(self) -> tuple[int, ...]:
         """Steps of the counter per layer, from the last run with ``layers``."""
@@ -172,143 +233,77 @@ class BlockClient:
             raise DeviceError(f"the device's layer profile has {len(payload)} bytes")
         return struct.unpack(f"<{len(payload) // 4}I", payload)
 
-    def _request(self, kind: int, payload: bytes, *, timeout: float | None = None) -> bytes:
-        for _ in range(self.RETRIES):
-            self._sequence = (self._sequence + 1) & 0xFFFF
-            self._transport.write(encode(Frame(kind, self._sequence, payload)), self._timeout)
-            reply = self._await(kind, timeout or self._timeout)
-            if reply.type == kind | frames.REPLY:
-                return reply.payload
-            reason = reply.payload[0] if reply.payload else 0
-            # A damaged request was not carried out: it may be sent again.
-            if reason != frames.BAD_CHECK:
-                raise DeviceError(f"the device refuses: {frames.ERROR_TEXT.get(reason, f'reason {reason}')}")
-        raise DeviceError(f"the line to the device is bad: {self.RETRIES} requests in a row arrived damaged")
-
-    def _await(self, kind: int, timeout: float) -> Frame:
-        deadline = time.monotonic() + timeout
+    def _request(self, kind: int, payload: bytes, *, timeout: float | None = None, busy: float = 0.0) -> bytes:
+        limit = (self._timeout if timeout is None else timeout) + busy
+        self._sequence = (self._sequence + 1) & 0xFFFF
+        request = encode(Frame(kind, self._sequence, payload))
+        times = self._reply_times.setdefault((kind, len(payload)), _ReplyTime())
+        patience = busy + times.patience(self.FIRST_PATIENCE)
+        damaged = refused = attempts = 0
+        started = time.monotonic()
         while True:
-            left = deadline - time.monotonic()
-            data = self._transport.read(max(0.0, left)) if left > 0 else b""
+            sent = time.monotonic()
+            self._transport.write(request, self._timeout)
+            attempts += 1
+            reply = self._await(kind, min(patience, max(0.0, started + limit - sent)))
+            if reply is not None and reply.type == kind | frames.REPLY:
+                if attempts == 1:
+                    times.note(time.monotonic() - sent)
+                self.repeats += attempts - 1
+                return reply.payload
+            if reply is None:
+                if time.monotonic() - started >= limit:
+                    raise DeviceSilent(self._silence(limit))
+                if attempts > 1:
+                    # It may be waiting for the rest of a frame of which bytes were lost.
+                    self._transport.write(bytes(len(request)), self._timeout)
+                patience *= 2
+                continue
+            reason = reply.payload[0] if reply.payload else 0
+            if reason == frames.BAD_CHECK or reply.sequence != self._sequence:
+                damaged += 1
+                if damaged >= self.RETRIES:
+                    raise DeviceError(
+                        f"the line to the device is bad: {damaged} requests or answers arrived damaged "
+                        "(check the cable and the baud rate)"
+                    )
+                continue
+            if reason == frames.NO_SESSION:
+                raise DeviceRestarted("the device was reset, or somebody else used it")
+            # A header can be damaged so that its check does not show it, but hardly twice in a row.
+            refused += 1
+            if refused > 1:
+                raise DeviceError(f"the device refuses: {frames.ERROR_TEXT.get(reason, f'reason {reason}')}")
+
+    def _await(self, kind: int, patience: float) -> Frame | None:
+        """The answer; an error frame of our own making for one that arrived damaged; None for silence."""
+        damaged = self._decoder.damaged
+        limit = time.monotonic() + self._timeout + 10 * patience
+        deadline = time.monotonic() + patience
+        while True:
+            left = min(deadline, limit) - time.monotonic()
+            data = self._transport.read(left) if left > 0 else b""
             if not data:
-                raise DeviceError(self._silence(timeout))
+                return None
             for frame in self._decoder.feed(data):
-                if frame.type in (kind | frames.REPLY, frames.ERROR) and frame.sequence == self._sequence:
+                if frame.type == frames.ERROR or (
+                    frame.type == kind | frames.REPLY and frame.sequence == self._sequence
+                ):
                     return frame
             self._raise_fault()
-            deadline = time.monotonic() + timeout
+            if self._info is not None and kind != frames.HELLO and _GREETING in self._decoder.text:
+                raise DeviceRestarted("the device was reset")
+            if self._decoder.damaged > damaged:
+                return Frame(frames.ERROR, self._sequence, bytes([frames.BAD_CHECK]))
+            deadline = time.monotonic() + patience
 
     def _silence(self, timeout: float) -> str:
         if self._decoder.pending:
             pending = self._decoder.pending
             return f"the device stopped in the middle of an answer ({pending} bytes, then none for {timeout:g} s)"
-        damaged = f" {self._decoder.damaged} answers were damaged;" if self._decoder.damaged else ""
-        return f"the device has not answered for {timeout:g} s;{damaged} {last_words(self._decoder.text)}"
+        return f"the device has not answered for {timeout:g} s; {last_words(self._decoder.text)}"
 
     def _raise_fault(self) -> None:
         match = re.search(rb"e-\[fault ([^\]]*)\]", bytes(self._decoder.text))
         if match:
             raise FirmwareFault(match[1].decode("ascii", "replace"))
-
-
-@dataclass(frozen=True)
-class TextInference:
-    """``results``: real values of the first output; ``microseconds``: by the device's clock, all inferences."""
-
-    results: tuple[float, ...]
-    microseconds: int
-
-
-class TextClient:
-    """Speaks the MLPerf Tiny commands: ``name``, ``profile``, ``timestamp``, ``db``, ``infer``, ``results``."""
-
-    HEX_BYTES = 32
-    """Input bytes per ``db`` command, as many as the official runner sends."""
-    _TEXT_LIMIT = 1 << 20
-
-    def __init__(self, transport: Transport, *, timeout: float = 60.0) -> None:
-        self._transport, self._timeout = transport, timeout
-        self._received = b""
-
-    def wait_until_ready(self) -> list[str]:
-        """The lines up to ``m-ready``: the greeting of a device that has just started."""
-        return self._read_lines()
-
-    def command(self, text: str) -> list[str]:
-        """Send one command; the lines of its reply without the ``m-ready`` at the end.
-
-        Raises:
-            DeviceError: no answer, or an error message of the device.
-        """
-        self._transport.write(f"{text}%".encode("ascii"), self._timeout)
-        lines = self._read_lines()
-        errors = [line for line in lines if line.startswith("e-")]
-        if errors:
-            raise DeviceError(f"the device refuses '{text[:40]}': {errors[0]}")
-        return lines
-
-    def name(self) -> str:
-        """The vendor's name."""
-        return self._value(self.command("name"), r"m-name-dut-\[(.*)\]")
-
-    def model(self) -> str:
-        """The model's name."""
-        return self._value(self.command("profile"), r"m-model-\[(.*)\]")
-
-    def timestamp(self) -> int:
-        """Microseconds by the device's clock."""
-        return int(self._value(self.command("timestamp"), r"m-lap-us-(\d+)"))
-
-    def load(self, data: bytes) -> None:
-        """Load an input: all inputs of the model, one after the other."""
-        self.command(f"db load {len(data)}")
-        lines: list[str] = []
-        for at in range(0, len(data), self.HEX_BYTES):
-            lines = self.command(f"db {data[at : at + self.HEX_BYTES].hex()}")
-        if "m-load-done" not in lines:
-            raise DeviceError(f"the device took {len(data)} bytes and waits for more")
-
-    def infer(self, runs: int = 1, warmups: int = 0) -> TextInference:
-        """Run the loaded input."""
-        lines = self.command(f"infer {runs} {warmups}")
-        laps = [int(line.removeprefix("m-lap-us-")) for line in lines if re.fullmatch(r"m-lap-us-\d+", line)]
-        if len(laps) != 2:
-            raise DeviceError(f"the device gave {len(laps)} time stamps for an inference, not 2")
-        return TextInference(self._results(lines), (laps[1] - laps[0]) & 0xFFFFFFFF)
-
-    def results(self) -> tuple[float, ...]:
-        """Real values of the first output of the last inference."""
-        return self._results(self.command("results"))
-
-    def _results(self, lines: Sequence[str]) -> tuple[float, ...]:
-        text = self._value(lines, r"m-results-\[(.*)\]")
-        try:
-            return tuple(float(value) for value in text.split(","))
-        except ValueError:
-            raise DeviceError(f"the device's results are no numbers: {text[:80]}") from None
-
-    @staticmethod
-    def _value(lines: Sequence[str], pattern: str) -> str:
-        for line in lines:
-            match = re.fullmatch(pattern, line)
-            if match:
-                return match[1]
-        raise DeviceError(f"the device answered {lines!r:.200}, not {pattern}")
-
-    def _read_lines(self) -> list[str]:
-        lines: list[str] = []
-        while True:
-            while b"\n" in self._received:
-                raw, self._received = self._received.split(b"\n", 1)
-                line = raw.decode("ascii", "replace").strip()
-                if line == "m-ready":
-                    return lines
-                if line.startswith("e-[fault "):
-                    raise FirmwareFault(line[len("e-[fault ") : -1])
-                if line:
-                    lines.append(line)
-            data = self._transport.read(self._timeout)
-            if not data or len(self._received) > self._TEXT_LIMIT:
-                seen = "\n".join(lines).encode() + self._received
-                raise DeviceError(f"the device has not answered for {self._timeout:g} s; {last_words(seen)}")
-            self._received += data

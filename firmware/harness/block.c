@@ -4,6 +4,13 @@
 #include "port.h"
 #include "protocol.h"
 
+/* Tells this firmware from others: 64 bits of its sources; 0 where nobody said. */
+#ifndef TINYOPT_FIRMWARE_ID
+#define TINYOPT_FIRMWARE_ID 0u
+#endif
+
+#define LARGEST_REQUEST (1u + (MODEL_INPUT_BYTES > 4u ? MODEL_INPUT_BYTES : 4u))
+
 typedef struct {
   uint8_t type;
   uint16_t sequence;
@@ -11,7 +18,21 @@ typedef struct {
 } header;
 
 static uint32_t crc;
-static bool input_is_kept;
+
+static struct {
+  bool open;
+  bool input_is_kept;
+  bool answered; /* the last request was carried out, and its outputs are still there */
+  header last;
+  inference_cost cost; /* of the last request, if it was a run */
+  uint64_t count;      /* of the last request, if it was a repetition */
+} session;
+
+void block_end_session(void) {
+  session.open = false;
+  session.answered = false;
+  session.input_is_kept = false;
+}
 
 static int get(void) {
   int byte = port_getc();
@@ -28,20 +49,41 @@ static void put(uint32_t value, unsigned bytes) {
   }
 }
 
+/* Finds any damage of up to eight bits in a row, and so of any one byte. */
+static uint8_t header_check(const uint8_t bytes[6]) {
+  uint8_t check = 0xFFu;
+  for (unsigned i = 0; i < 6; ++i) {
+    check ^= bytes[i];
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      check = (uint8_t)((check << 1) ^ (check & 0x80u ? 0x07u : 0u));
+    }
+  }
+  return check;
+}
+
 static void begin_reply(const header *request, uint8_t type, uint32_t length) {
-  uint32_t sum =
-      (uint32_t)type + request->sequence + (uint32_t)(request->sequence >> 8) + length + (length >> 8) + (length >> 16);
+  const uint8_t bytes[6] = {type,
+                            (uint8_t)request->sequence,
+                            (uint8_t)(request->sequence >> 8),
+                            (uint8_t)length,
+                            (uint8_t)(length >> 8),
+                            (uint8_t)(length >> 16)};
   port_putc(BLOCK_SYNC);
   crc = CRC32_START;
-  put(type, 1);
-  put(request->sequence, 2);
-  put(length, 3);
-  put(~sum, 1);
+  for (unsigned i = 0; i < sizeof bytes; ++i) {
+    put(bytes[i], 1);
+  }
+  put(header_check(bytes), 1);
 }
 
 static void end_reply(void) {
   put(~crc, 4);
   port_flush();
+}
+
+static void reply_empty(const header *request) {
+  begin_reply(request, request->type | BLOCK_REPLY, 0);
+  end_reply();
 }
 
 static void reply_error(const header *request, uint8_t reason) {
@@ -53,7 +95,8 @@ static void reply_error(const header *request, uint8_t reason) {
 static void reply_hello(const header *request) {
   static const char name[] = MODEL_NAME;
   uint32_t name_bytes = sizeof name - 1;
-  begin_reply(request, BLOCK_HELLO | BLOCK_REPLY, 32 + 4 * (MODEL_INPUT_COUNT + MODEL_OUTPUT_COUNT) + name_bytes);
+  uint64_t identity = TINYOPT_FIRMWARE_ID;
+  begin_reply(request, BLOCK_HELLO | BLOCK_REPLY, 40 + 4 * (MODEL_INPUT_COUNT + MODEL_OUTPUT_COUNT) + name_bytes);
   put(BLOCK_VERSION, 2);
   put(MODEL_HAS_STATE ? 1 : 0, 2);
   put(port_counter_hz(), 4);
@@ -63,6 +106,8 @@ static void reply_hello(const header *request) {
   put(TINYOPT_KEEP_INPUT, 4);
   put(MODEL_INPUT_COUNT, 4);
   put(MODEL_OUTPUT_COUNT, 4);
+  put((uint32_t)identity, 4);
+  put((uint32_t)(identity >> 32), 4);
   for (unsigned input = 0; input < MODEL_INPUT_COUNT; ++input) {
     put(model_input_bytes(input), 4);
   }
@@ -75,14 +120,20 @@ static void reply_hello(const header *request) {
   end_reply();
 }
 
-static void reply_run(const header *request, uint8_t flags) {
-  inference_cost cost = inference_run(flags & BLOCK_RUN_LAYERS, flags & BLOCK_RUN_STACK);
+static void reply_run(const header *request) {
   begin_reply(request, BLOCK_RUN | BLOCK_REPLY, 8 + MODEL_OUTPUT_BYTES);
-  put(cost.count, 4);
-  put(cost.stack, 4);
+  put(session.cost.count, 4);
+  put(session.cost.stack, 4);
   for (uint32_t position = 0; position < MODEL_OUTPUT_BYTES; ++position) {
     put(inference_output(position), 1);
   }
+  end_reply();
+}
+
+static void reply_repeat(const header *request) {
+  begin_reply(request, BLOCK_REPEAT | BLOCK_REPLY, 8);
+  put((uint32_t)session.count, 4);
+  put((uint32_t)(session.count >> 32), 4);
   end_reply();
 }
 
@@ -96,36 +147,74 @@ static void reply_layers(const header *request) {
 
 /* A run brings its input, or has none and takes the one that is kept from before. */
 static bool has_right_length(const header *request) {
-  if (request->type != BLOCK_RUN) {
+  switch (request->type) {
+  case BLOCK_RUN:
+    return request->length == 1 + MODEL_INPUT_BYTES || (request->length == 1 && session.input_is_kept);
+  case BLOCK_REPEAT:
+    return request->length == 4;
+  default:
     return request->length == 0;
   }
-  return request->length == 1 + MODEL_INPUT_BYTES || (request->length == 1 && input_is_kept);
 }
 
-static void answer(const header *request, uint8_t flags) {
-  switch (request->type) {
-  case BLOCK_HELLO:
-    reply_hello(request);
-    break;
-  case BLOCK_RUN:
-    reply_run(request, flags);
-    break;
-  case BLOCK_RESET:
+/* Whether this is a request that was carried out before; only its answer was lost. */
+static bool is_repeated(const header *request) {
+  return session.open && session.answered && request->sequence == session.last.sequence &&
+         request->type == session.last.type && request->length == session.last.length;
+}
+
+/* `argument`: the first bytes of the payload. */
+static void carry_out(const header *request, uint32_t argument) {
+  if (request->type == BLOCK_RUN) {
+    session.cost = inference_run(argument & BLOCK_RUN_LAYERS, argument & BLOCK_RUN_STACK);
+  } else if (request->type == BLOCK_REPEAT) {
+    session.count = inference_repeat(argument);
+  } else if (request->type == BLOCK_RESET) {
     inference_reset();
-    begin_reply(request, BLOCK_RESET | BLOCK_REPLY, 0);
-    end_reply();
+  }
+  session.last = *request;
+  session.answered = true;
+}
+
+static void answer(const header *request) {
+  switch (request->type) {
+  case BLOCK_RUN:
+    reply_run(request);
     break;
-  case BLOCK_LAYERS:
-    reply_layers(request);
+  case BLOCK_REPEAT:
+    reply_repeat(request);
     break;
   default:
+    reply_empty(request);
+  }
+}
+
+/* A request whose check is right. */
+static void handle(const header *request, bool fits, bool repeated, uint32_t argument) {
+  if (request->type == 0 || request->type > BLOCK_PING) {
     reply_error(request, BLOCK_BAD_TYPE);
+  } else if (!fits) {
+    reply_error(request, BLOCK_BAD_LENGTH);
+  } else if (request->type == BLOCK_HELLO) {
+    block_end_session();
+    session.open = true;
+    reply_hello(request);
+  } else if (request->type == BLOCK_PING) {
+    reply_empty(request);
+  } else if (!session.open) {
+    reply_error(request, BLOCK_NO_SESSION);
+  } else if (request->type == BLOCK_LAYERS) {
+    reply_layers(request);
+  } else {
+    if (!repeated) {
+      carry_out(request, argument);
+    }
+    answer(request);
   }
 }
 
 bool block_frame(void) {
   uint8_t bytes[7];
-  uint8_t sum = 0;
   crc = CRC32_START;
   for (unsigned i = 0; i < sizeof bytes; ++i) {
     int byte = get();
@@ -133,31 +222,39 @@ bool block_frame(void) {
       return false;
     }
     bytes[i] = (uint8_t)byte;
-    sum = (uint8_t)(sum + bytes[i]);
   }
+  text_forget();
   header request = {bytes[0], (uint16_t)(bytes[1] | bytes[2] << 8),
                     bytes[3] | (uint32_t)bytes[4] << 8 | (uint32_t)bytes[5] << 16};
-  /* a byte and the inverse of a sum that includes it */
-  if (sum != 0xFFu) {
+  if (header_check(bytes) != bytes[6]) {
     reply_error(&request, BLOCK_BAD_CHECK);
     return true;
   }
-  /* The input is stored as it comes in: it counts once the check is right. */
-  bool fits = has_right_length(&request);
-  bool has_input = fits && request.length > 1;
-  if (has_input) {
-    input_is_kept = false;
+  if (request.length > LARGEST_REQUEST) {
+    reply_error(&request, BLOCK_BAD_LENGTH);
+    return true;
   }
-  uint8_t flags = 0;
+  /* The input is stored as it comes in, and may overwrite the outputs of the run before: it counts once the check is
+   * right. That of a repeated request is there already. */
+  bool repeated = is_repeated(&request);
+  bool fits = has_right_length(&request);
+  bool has_input = fits && request.type == BLOCK_RUN && request.length > 1;
+  if (has_input && !repeated) {
+    session.input_is_kept = false;
+    session.answered = false;
+  }
+  uint32_t argument = 0;
   for (uint32_t i = 0; i < request.length; ++i) {
     int byte = get();
     if (byte < 0) {
       return false;
     }
-    if (fits && i == 0) {
-      flags = (uint8_t)byte;
-    } else if (fits) {
-      inference_load(i - 1, (uint8_t)byte);
+    if (has_input && i > 0) {
+      if (!repeated) {
+        inference_load(i - 1, (uint8_t)byte);
+      }
+    } else if (i < 4) {
+      argument |= (uint32_t)byte << (8 * i);
     }
   }
   uint32_t wanted = ~crc;
@@ -171,11 +268,9 @@ bool block_frame(void) {
   }
   if (got != wanted) {
     reply_error(&request, BLOCK_BAD_CHECK);
-  } else if (!fits) {
-    reply_error(&request, BLOCK_BAD_LENGTH);
-  } else {
-    input_is_kept = TINYOPT_KEEP_INPUT && (input_is_kept || has_input);
-    answer(&request, flags);
+    return true;
   }
+  session.input_is_kept = TINYOPT_KEEP_INPUT && (session.input_is_kept || has_input);
+  handle(&request, fits, repeated, argument);
   return true;
 }

@@ -4,6 +4,7 @@
 
 #include "port.h"
 #include "tinyopt_profile.h"
+#include "trigger.h"
 
 static uint8_t arena[MODEL_ARENA_BYTES > 0 ? MODEL_ARENA_BYTES : 1] __attribute__((aligned(16)));
 static uint32_t layer_counts[MODEL_LAYER_COUNT > 0 ? MODEL_LAYER_COUNT : 1];
@@ -86,6 +87,15 @@ static inline __attribute__((always_inline)) uint32_t timed(void (*volatile run)
   return port_counter() - started;
 }
 
+/* A model that never comes back must not keep a device for itself: where the port has a watchdog, it resets then. */
+static void guard(bool on) {
+#if defined(TINYOPT_WATCHDOG_MS)
+  port_watchdog(on ? TINYOPT_WATCHDOG_MS : 0u);
+#else
+  (void)on;
+#endif
+}
+
 inference_cost inference_run(bool layers, bool stack) {
   inference_cost cost = {0, PORT_STACK_UNKNOWN};
   uint32_t overhead = timed(nothing, false);
@@ -101,11 +111,23 @@ inference_cost inference_run(bool layers, bool stack) {
   if (stack) {
     port_stack_paint();
   }
+  guard(true);
   cost.count = timed(layers ? model_run_profiled : model_run, true) - overhead;
+  guard(false);
   if (stack) {
     cost.stack = port_stack_used();
   }
   return cost;
+}
+
+uint64_t inference_repeat(uint32_t runs) {
+  uint64_t count = 0;
+  trigger_edge();
+  for (; runs; --runs) {
+    count += inference_run(false, false).count;
+  }
+  trigger_edge();
+  return count;
 }
 
 uint32_t inference_layer(uint32_t layer) {

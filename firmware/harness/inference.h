@@ -32,6 +32,10 @@ typedef struct {
 
 inference_cost inference_run(bool layers, bool stack);
 
+/* Runs the input `runs` times between two edges of the trigger, for a meter. Steps of port_counter(), all runs
+ * together. Where the input is not kept, every run after the first takes what the one before has left in its place. */
+uint64_t inference_repeat(uint32_t runs);
+
 /* Per layer, from the last run with layers; layer < MODEL_LAYER_COUNT. */
 uint32_t inference_layer(uint32_t layer);
 

@@ -1,23 +1,56 @@
 /* The MLPerf Tiny device interface, as the official runner speaks it: commands end with '%', messages begin with "m-",
  * errors with "e-". Real values of the outputs are printed with three decimals.
  *
- *   name               m-name-dut-[tinyopt]
+ *   name               m-name-dut-[VENDOR]
  *   profile            m-profile-[...], m-model-[NAME]
  *   timestamp          m-lap-us-MICROSECONDS
- *   db load N          m-[Expecting N bytes]; N must be the size of the input
+ *   db load N          m-[Expecting N bytes]; N must be a size that the input may have, see below
  *   db HEX...          the next bytes; m-load-done after the last
  *   db print           the loaded bytes, eight a line (where the firmware keeps them)
- *   infer N [W]        N inferences after W for warming up, time stamps around the N, results
+ *   infer N [W=10]     N inferences after W for warming up, time stamps around the N, results
  *   results            m-results-[v,v,...] of the last inference
+ *   reset              the model's states get their initial values
+ *   info               m-info-[...]: what the firmware was built for
  *   help               the commands
+ *
+ * A quantized model with one input also takes it as real numbers (little-endian float32, "db load" with four bytes an
+ * element), which are quantized as they arrive: the data of the anomaly detection benchmark are. With
+ * TINYOPT_UNSIGNED_INPUT its raw elements are unsigned, as in the image benchmarks, and are shifted by -128.
+ *
+ * Built with TINYOPT_ENERGY_MODE, time stamps are falling edges of the trigger alone, as the energy runner wants them.
  */
 #include <string.h>
 
+#include "console.h"
 #include "inference.h"
 #include "port.h"
 #include "protocol.h"
+#include "trigger.h"
 
+/* What the runner files the device under, and the model that it looks for in its tests (kws01, vww01, ic01, ad01). */
+#ifndef TINYOPT_VENDOR
+#define TINYOPT_VENDOR "tinyopt"
+#endif
+#ifndef TINYOPT_MODEL_VERSION
+#define TINYOPT_MODEL_VERSION MODEL_NAME
+#endif
+#ifndef TINYOPT_UNSIGNED_INPUT
+#define TINYOPT_UNSIGNED_INPUT 0
+#endif
+#ifndef TINYOPT_ENERGY_MODE
+#define TINYOPT_ENERGY_MODE 0
+#endif
+
+#define PROFILE "ULPMark for tinyML Firmware V0.0.1"
 #define LINE_BYTES 40u /* longer commands than "db" have short arguments */
+
+#if MODEL_INPUT_COUNT == 1 && defined(MODEL_INPUT_0_SCALE) && MODEL_INPUT_0_BYTES == MODEL_INPUT_0_ELEMENTS
+#define TAKES_REALS 1
+#define REAL_BYTES (4u * MODEL_INPUT_0_ELEMENTS)
+#else
+#define TAKES_REALS 0
+#define REAL_BYTES 0u
+#endif
 
 static struct {
   char line[LINE_BYTES];
@@ -26,28 +59,16 @@ static struct {
   bool bad_digit;
   uint8_t digits; /* 0 or 1: half of a byte was read */
   uint8_t high;
-  bool loading;
-  uint32_t loaded;
 } state;
 
+static struct {
+  bool active;
+  uint32_t expected; /* bytes */
+  uint32_t loaded;
+  uint32_t real; /* bits of a real number that arrives */
+} load;
+
 static uint32_t microseconds, last_count, remainder_counts;
-
-static void put_text(const char *text) {
-  while (*text) {
-    port_putc((uint8_t)*text++);
-  }
-}
-
-static void put_number(uint32_t value) {
-  char digits[11];
-  unsigned i = sizeof digits - 1;
-  digits[i] = 0;
-  do {
-    digits[--i] = (char)('0' + value % 10u);
-    value /= 10u;
-  } while (value);
-  put_text(digits + i);
-}
 
 /* Whole microseconds since the start; true as long as it is asked for once per turn of the counter. */
 static uint32_t now_in_microseconds(void) {
@@ -60,36 +81,13 @@ static uint32_t now_in_microseconds(void) {
 }
 
 static void put_timestamp(void) {
-  put_text("m-lap-us-");
-  put_number(now_in_microseconds());
-  put_text("\r\n");
-}
-
-/* Three decimals, rounded to nearest; beyond 32 bits "inf", and "nan" for what is no number. */
-static void put_real(float value) {
-  if (!(value == value)) {
-    put_text("nan");
-    return;
+  uint32_t now = now_in_microseconds();
+  trigger_edge();
+  if (!TINYOPT_ENERGY_MODE) {
+    put_text("m-lap-us-");
+    put_number(now);
+    put_text("\r\n");
   }
-  if (value < 0) {
-    port_putc('-');
-    value = -value;
-  }
-  if (value >= 4294967040.0f) {
-    put_text("inf");
-    return;
-  }
-  uint32_t whole = (uint32_t)value;
-  uint32_t thousandths = (uint32_t)((value - (float)whole) * 1000.0f + 0.5f);
-  if (thousandths == 1000u) {
-    ++whole;
-    thousandths = 0;
-  }
-  put_number(whole);
-  port_putc('.');
-  port_putc((uint8_t)('0' + thousandths / 100u));
-  port_putc((uint8_t)('0' + thousandths / 10u % 10u));
-  port_putc((uint8_t)('0' + thousandths % 10u));
 }
 
 /* Real values of the first output. The model's header has the scale of a quantized one. */
@@ -123,6 +121,7 @@ static void put_results(void) {
 }
 
 static void run_many(uint32_t runs, uint32_t warmups) {
+  block_end_session();
   put_text("m-warmup-start-");
   put_number(warmups);
   put_text("\r\n");
@@ -132,6 +131,7 @@ static void run_many(uint32_t runs, uint32_t warmups) {
   put_text("m-warmup-done\r\nm-infer-start-");
   put_number(runs);
   put_text("\r\n");
+  port_flush(); /* nothing is on the line while the runs are timed */
   put_timestamp();
   for (; runs; --runs) {
     (void)inference_run(false, false);
@@ -181,32 +181,96 @@ static void infer(const char *arguments) {
   }
 }
 
-static void load(const char *arguments) {
+static void begin_load(const char *arguments) {
+  if (!*arguments) {
+    put_text("e-[Command 'db load' requires the # of bytes]\r\n");
+    return;
+  }
   int32_t bytes = take_number(&arguments);
-  if (bytes != (int32_t)MODEL_INPUT_BYTES) {
+  if (bytes <= 0) {
+    put_text("e-[Command 'db load' must be >0 bytes]\r\n");
+  } else if ((uint32_t)bytes != MODEL_INPUT_BYTES && (uint32_t)bytes != REAL_BYTES) {
     put_text("e-[The input has ");
     put_number(MODEL_INPUT_BYTES);
     put_text(" bytes]\r\n");
+  } else {
+    block_end_session();
+    load.active = true;
+    load.expected = (uint32_t)bytes;
+    load.loaded = 0;
+    put_text("m-[Expecting ");
+    put_number(load.expected);
+    put_text(" bytes]\r\n");
+  }
+}
+
+#if TAKES_REALS
+/* To nearest, ties away from zero, saturated; what is no number becomes the zero point. */
+static uint8_t quantized(uint32_t bits) {
+  float value;
+  (void)memcpy(&value, &bits, sizeof value);
+  float steps = value / (float)MODEL_INPUT_0_SCALE;
+  if (!(steps == steps)) {
+    steps = 0.0f;
+  }
+  steps += (float)(MODEL_INPUT_0_ZERO_POINT);
+  if (steps <= -128.0f) {
+    return 0x80u;
+  }
+  if (steps >= 127.0f) {
+    return 0x7Fu;
+  }
+  return (uint8_t)(int8_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
+}
+#endif
+
+static void load_byte(uint8_t byte) {
+  uint32_t at = load.loaded++;
+#if TAKES_REALS
+  if (load.expected == REAL_BYTES) {
+    load.real = load.real >> 8 | (uint32_t)byte << 24;
+    if (at % 4u == 3u) {
+      inference_load(at / 4u, quantized(load.real));
+    }
     return;
   }
-  state.loading = true;
-  state.loaded = 0;
-  put_text("m-[Expecting ");
-  put_number(MODEL_INPUT_BYTES);
-  put_text(" bytes]\r\n");
+#endif
+  inference_load(at, TINYOPT_UNSIGNED_INPUT ? byte ^ 0x80u : byte);
 }
 
 static void help(void) {
-  put_text("name, profile, timestamp, db load N, db HH[HH]*, db print, infer N [W], results, help\r\n");
+  put_text(PROFILE "\r\n\r\n"
+                   "help         : Print this information\r\n"
+                   "name         : Print the name of the device\r\n"
+                   "timestamp    : Generate a timestamp\r\n"
+                   "db SUBCMD    : Manipulate a generic byte buffer\r\n"
+                   "  load N     : Set the load counter to N bytes\r\n"
+                   "  db HH[HH]* : Load 8-bit hex byte(s) until N bytes\r\n"
+                   "  print      : Print the bytes as hex\r\n"
+                   "infer N [W=10]: Execute N inferences after W warmup loops\r\n"
+                   "results      : Return the result fp32 vector\r\n"
+                   "reset        : Set the states of the model to their initial values\r\n"
+                   "info         : Print what the firmware was built for\r\n");
+}
+
+static void info(void) {
+  put_text("m-info-[firmware=tinyopt,protocol=");
+  put_number(BLOCK_VERSION);
+  put_text(",input-bytes=");
+  put_number(MODEL_INPUT_BYTES);
+  put_text(",arena-bytes=");
+  put_number(MODEL_ARENA_BYTES);
+  put_text(",counter-hz=");
+  put_number(port_counter_hz());
+  put_text(",edges=");
+  put_number(trigger_edges());
+  put_text("]\r\n");
 }
 
 static void print_buffer(void) {
-  static const char digits[] = "0123456789abcdef";
   for (uint32_t i = 0; i < MODEL_INPUT_BYTES; ++i) {
-    uint8_t byte = inference_input(i);
     put_text(i % 8 == 0 ? "m-buffer-" : "-");
-    port_putc((uint8_t)digits[byte >> 4]);
-    port_putc((uint8_t)digits[byte & 15u]);
+    put_hex_byte(inference_input(i));
     if (i % 8 == 7 || i + 1 == MODEL_INPUT_BYTES) {
       put_text("\r\n");
     }
@@ -229,21 +293,26 @@ static const char *after(const char *command, const char *word) {
 static void run_command(const char *command) {
   const char *arguments;
   if (after(command, "name")) {
-    put_text("m-name-dut-[tinyopt]\r\n");
+    put_text("m-name-dut-[" TINYOPT_VENDOR "]\r\n");
   } else if (after(command, "timestamp")) {
     put_timestamp();
   } else if (after(command, "profile")) {
-    put_text("m-profile-[tinyopt measuring firmware 1]\r\nm-model-[" MODEL_NAME "]\r\n");
+    put_text("m-profile-[" PROFILE "]\r\nm-model-[" TINYOPT_MODEL_VERSION "]\r\n");
   } else if ((arguments = after(command, "infer")) != NULL) {
     infer(arguments);
   } else if (after(command, "results")) {
     put_results();
+  } else if (after(command, "reset")) {
+    block_end_session();
+    inference_reset();
+  } else if (after(command, "info")) {
+    info();
   } else if (after(command, "help")) {
     help();
   } else if (after(command, "db print")) {
     print_buffer();
   } else if ((arguments = after(command, "db load")) != NULL) {
-    load(arguments);
+    begin_load(arguments);
   } else if (after(command, "db")) {
     put_text("e-[Command 'db' requires a subcommand]\r\n");
   } else {
@@ -273,8 +342,8 @@ static void take_digit(char character) {
     state.digits = 1;
   } else {
     state.digits = 0;
-    if (state.loading && !state.bad_digit && state.loaded < MODEL_INPUT_BYTES) {
-      inference_load(state.loaded++, (uint8_t)(state.high << 4 | value));
+    if (load.active && !state.bad_digit && load.loaded < load.expected) {
+      load_byte((uint8_t)(state.high << 4 | value));
     }
   }
 }
@@ -283,13 +352,20 @@ static void end_digits(void) {
   if (state.bad_digit) {
     put_text("e-[Invalid hex digit]\r\n");
   } else if (state.digits) {
-    put_text("e-[Insufficient number of hex digits]\r\n");
-  } else if (!state.loading) {
+    put_text("e-[Insufficent number of hex digits]\r\n"); /* spelled as the reference has it */
+  } else if (!load.active) {
     put_text("e-[No 'db load' before the bytes]\r\n");
-  } else if (state.loaded == MODEL_INPUT_BYTES) {
-    state.loading = false;
+  } else if (load.loaded == load.expected) {
+    load.active = false;
     put_text("m-load-done\r\n");
   }
+}
+
+void text_forget(void) {
+  state.length = 0;
+  state.hex = false;
+  state.bad_digit = false;
+  state.digits = 0;
 }
 
 static void end_command(void) {
@@ -303,24 +379,23 @@ static void end_command(void) {
   } else {
     put_text("e-[Empty command]\r\n");
   }
-  state.length = 0;
-  state.hex = false;
-  state.bad_digit = false;
-  state.digits = 0;
+  text_forget();
   put_text("m-ready\r\n");
   port_flush();
 }
 
 void text_character(char character) {
+  bool printable = character >= ' ' && character <= '~';
   if (character == '%') {
     end_command();
   } else if (state.hex) {
     take_digit(character);
-  } else if (state.length == 0 && (character <= ' ' || character > '~')) {
+  } else if (state.length == 0 && (!printable || character == ' ')) {
     /* line ends and zero bytes between commands */
   } else {
     if (state.length < LINE_BYTES) {
-      state.line[state.length] = character;
+      /* what is printed back must not look like a frame */
+      state.line[state.length] = printable ? character : '?';
     }
     ++state.length;
     if (state.length == 4 && memcmp(state.line, "db ", 3) == 0 && digit_value(character) >= 0) {
@@ -332,6 +407,8 @@ void text_character(char character) {
 
 void text_greeting(void) {
   last_count = port_counter();
+  put_text(TINYOPT_ENERGY_MODE ? "m-timestamp-mode-energy\r\n" : "m-timestamp-mode-performance\r\n");
+  put_timestamp();
   put_text("m-init-done\r\nm-ready\r\n");
   port_flush();
 }

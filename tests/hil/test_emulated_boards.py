@@ -17,7 +17,8 @@ import pytest
 from hil import measure
 from hil.emulators import start_emulator
 from hil.frames import ERROR, Decoder, Frame, encode
-from hil.protocol import BlockClient, FirmwareFault, TextClient
+from hil.protocol import BlockClient, FirmwareFault
+from hil.text_protocol import TextClient
 from tests.support.fake_project import INPUT_SHAPES, LAYERS, OUTPUT_TYPES, expected, fake_project, samples
 from tinyopt.board import Board, board_names, load_board
 from tinyopt.build import Firmware, build

@@ -14,9 +14,9 @@ TEXT = st.binary(max_size=30).map(lambda data: bytes(byte & 0x7F for byte in dat
 
 def test_the_layout_is_the_one_in_the_firmware() -> None:
     data = encode(Frame(2, 0x0102, b"\x05"))
-    assert data[:HEADER_BYTES] == bytes([SYNC, 2, 0x02, 0x01, 1, 0, 0, 0xFF - 6])
+    assert data[:HEADER_BYTES] == bytes([SYNC, 2, 0x02, 0x01, 1, 0, 0, 0x44])
     assert data[HEADER_BYTES:-4] == b"\x05"
-    assert data[-4:] == (0xF3B09D53).to_bytes(4, "little")
+    assert data[-4:] == (0xA2DB4DA6).to_bytes(4, "little")
 
 
 def test_a_payload_that_is_too_long_is_refused() -> None:

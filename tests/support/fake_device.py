@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Callable
 
 from hil import frames
@@ -23,6 +24,8 @@ class MemoryTransport:
         if self.closed and not self.waiting:
             raise DeviceError("the connection was closed")
         data, self.waiting = self.waiting[: self._portion], self.waiting[self._portion :]
+        if not data:
+            time.sleep(timeout)
         return data
 
     def write(self, data: bytes, timeout: float) -> None:
@@ -33,7 +36,7 @@ class MemoryTransport:
         self.closed = True
 
 
-HELLO = struct.pack("<HHIIIIIIIIII", 1, 1, 25_000_000, 0, 64, 2, 1, 2, 1, 3, 2, 4) + b"pretend"
+HELLO = struct.pack("<HHIIIIIIIQIII", 2, 1, 25_000_000, 0, 64, 2, 1, 2, 1, 0xABCD, 3, 2, 4) + b"pretend"
 
 
 class Pretend:
