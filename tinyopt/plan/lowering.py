@@ -16,6 +16,7 @@ from tinyopt.plan.costs import Costs, core_costs
 from tinyopt.plan.decompose import decompose
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.signs import with_packed_signs
 from tinyopt.plan.views import find_places
 
 if TYPE_CHECKING:
@@ -80,6 +81,27 @@ def lower(
     storage, pending = _merge_states(complete, calls, places.storage)
     assert not pending, "a state was left without a copy"
     return Lowered(complete, calls, storage, places.starts)
+
+
+def with_bits(
+    graph: Graph,
+    board: Board,
+    objective: Objective,
+    pins: Mapping[str, str],
+    costs: Costs,
+    backend: Backend | None = None,
+    memo: Memo | None = None,
+) -> Graph:
+    """The graph with signs as bits where layers of -1 and 1 read them; see ``tinyopt.plan.signs``.
+
+    Operators that are pinned to kernels for int8 stay as they are. The other arguments are those of ``lower``.
+    """
+    families = {kernel.name: kernel.family for kernel in all_kernels()}
+    keep = [name for name, kernel in pins.items() if families.get(kernel) not in ("pack_signs", "xnor_conv2d")]
+    present = {operator.name for operator in graph.operators}
+    known = {name: pins[name] for name in keep if name in present}
+    chooser = _Chooser(board, objective, known, costs, backend, {} if memo is None else memo)
+    return with_packed_signs(graph, chooser.price, keep, always=bool(objective.ram or objective.flash))
 
 
 def _signature(tensor: Tensor) -> tuple[object, ...]:

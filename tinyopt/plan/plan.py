@@ -16,7 +16,7 @@ from tinyopt.names import short_name
 from tinyopt.plan.costs import FORMULAS, Costs, core_costs
 from tinyopt.plan.kernel import Call, Constant
 from tinyopt.plan.layout import Buffer, lay_out
-from tinyopt.plan.lowering import Lowered, Memo, constants_of, kernels_of, lower
+from tinyopt.plan.lowering import Lowered, Memo, constants_of, kernels_of, lower, with_bits
 from tinyopt.plan.memory import Arranged, frugal, in_words, score_of_fit, score_of_objective, smallest
 from tinyopt.plan.objective import Objective
 from tinyopt.plan.ordering import ordered
@@ -191,6 +191,7 @@ def make_plan(
     fast = Objective(latency=1.0)
 
     memo: Memo = {}
+    source, graph = graph, with_bits(graph, board, goal, pins, costs, backend, memo)
 
     def lower_for(item: Striped, goal: Objective, more_pins: Mapping[str, str] | None = None) -> Lowered:
         whole = bool(item.sources) or goal is fast
@@ -222,7 +223,7 @@ def make_plan(
     if strips is None and chosen.arena_bytes > limit >= given:
         chosen = smallest(chosen, lambda item: lower_for(item, goal), score_of_fit(limit))
     plan = Plan(
-        graph,
+        source,
         chosen.lowered.graph,
         board,
         chosen.lowered.calls,
