@@ -12,13 +12,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from benchmarks.datasets import Split, cifar10, spoken_digits
 from benchmarks.networks import ds_cnn, resnet8
 from tinyopt.bridge import to_graph, to_torch
 from tinyopt.errors import TinyoptError
-from tinyopt.graph import Graph, save_graph
+from tinyopt.graph import Array, Graph, save_graph
 from tinyopt.importers import load
 from tinyopt.optimise import optimise
 from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainSettings, evaluate, fit
@@ -31,7 +32,9 @@ DIGITS = TrainSettings(
 IMAGES = TrainSettings(
     epochs=40, batch_size=128, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, mixed_precision=True
 )
-FINE_TUNING = replace(IMAGES, epochs=30, learning_rate=2e-3)
+FINE_TUNING = replace(IMAGES, epochs=22, learning_rate=1.5e-3)
+EPSILON = 1e-3
+"""Of the batch norms of ``benchmarks.networks``."""
 
 
 def data_folder() -> Path:
@@ -45,13 +48,67 @@ def digits(channels: int, test_speaker: str | None) -> tuple[Graph, Split, Train
     return ds_cnn(channels=channels), data, DIGITS, Chain((TimeShift(8), Noise(0.2)))
 
 
+def with_batch_norms(official: Graph, images: Array) -> Graph:
+    """The official float ResNet-8, whose batch norms are folded, as ``resnet8``, which has them, for inputs 0 to 1.
+
+    Weights become as large as at the start of a training (He et al. 2015), batch norms have the statistics of
+    ``images`` [samples, 32, 32, 3] and the factors that make up for both: the scores are the same. Biases of shortcuts
+    go into the batch norm that they are added to.
+    """
+    values = [
+        official.tensors[name].value for o in official.operators for name in o.inputs if _is_weight(official, name)
+    ]
+    pairs = list(zip(values[::2], values[1::2]))
+    pairs[0] = (pairs[0][0] * 255, pairs[0][1])
+    names = ["first", "stage_1a", "stage_1b", "stage_2a", "stage_2b", "stage_2/shortcut", "stage_3a", "stage_3b"]
+    names += ["stage_3/shortcut", "dense"]
+    given = dict(zip(names, pairs))
+    module = to_torch(resnet8())
+
+    def put(name: str, value: Array) -> None:
+        getattr(module.weights, module.attribute(name)).copy_(torch.tensor(np.asarray(value, np.float32)))
+
+    folded: dict[str, tuple[Array, Array]] = {}
+    with torch.no_grad():
+        for name, (weights, bias) in given.items():
+            if name == "dense" or name.endswith("/shortcut"):
+                put(f"{name}/weights", weights)
+                continue
+            scale = weights.reshape(len(weights), -1).std(1) / np.sqrt(2 / weights[0].size)
+            extra = given[f"{name[:-1]}/shortcut"][1] if f"{name[:-1]}/shortcut" in given and name[-1] == "b" else 0
+            folded[name] = (scale, bias + extra)
+            put(f"{name}/weights", weights / scale[:, None, None, None])
+            put(f"{name}/gamma", scale * np.sqrt(1 + EPSILON))
+            put(f"{name}/beta", bias + extra)
+        put("dense/bias", given["dense"][1])
+        module.eval()
+        taps = module.features(torch.tensor(images), list(folded))
+        for name, (scale, bias) in folded.items():
+            seen = taps[name].reshape(-1, len(scale)).double().numpy()
+            mean, variance = seen.mean(0), seen.var(0)
+            put(f"{name}/mean", mean)
+            put(f"{name}/variance", variance)
+            put(f"{name}/gamma", scale * np.sqrt(variance + EPSILON))
+            put(f"{name}/beta", bias + scale * mean)
+    return to_graph(module)
+
+
+def _is_weight(graph: Graph, name: str) -> bool:
+    return graph.tensors[name].is_constant and graph.tensors[name].size > 1
+
+
+def official_with_batch_norms(data: Split) -> Graph:
+    """The official float ResNet-8 in trainable form, with statistics of the first training images (0 to 1)."""
+    official = load(data_folder() / "mlperf-tiny" / "pretrainedResnet.tflite")
+    return with_batch_norms(official, data.train.inputs[0][:1000])
+
+
 def images(fine_tune: bool) -> tuple[Graph, Split, TrainSettings, Augment]:
-    """The ResNet-8 on CIFAR-10: from scratch (inputs 0 to 1), or from the official float weights (0 to 255)."""
-    augment = Chain((HorizontalFlip(), PadCrop(4)))
+    """The ResNet-8 on CIFAR-10, inputs 0 to 1: from scratch, or from the official float weights."""
+    augment, data = Chain((HorizontalFlip(), PadCrop(4))), cifar10(data_folder(), scale=1 / 255)
     if fine_tune:
-        graph = load(data_folder() / "mlperf-tiny" / "pretrainedResnet.tflite")
-        return graph, cifar10(data_folder()), FINE_TUNING, augment
-    return resnet8(), cifar10(data_folder(), scale=1 / 255), IMAGES, augment
+        return official_with_batch_norms(data), data, FINE_TUNING, augment
+    return resnet8(), data, IMAGES, augment
 
 
 def main() -> int:

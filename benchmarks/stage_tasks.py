@@ -1,0 +1,100 @@
+"""The two tasks of ``benchmarks.stages``: spoken digits and images, with how long each kind of training takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from benchmarks.datasets import Split, cifar10, spoken_digits
+from benchmarks.networks import ds_cnn, resnet8
+from benchmarks.training import DIGITS, FINE_TUNING, data_folder, official_with_batch_norms
+from tinyopt.graph import Graph
+from tinyopt.quantize import Int8, WeightFormat
+from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainSettings
+from tinyopt.train.augment import Augment
+
+DEPTHWISE_INT8: Mapping[str, WeightFormat] = {"depthwise_*": Int8()}
+"""Layers of nine weights a channel: a tenth of all weights and the most easily hurt."""
+SPEAKERS = ("theo", "george", "jackson", "lucas", "nicolas", "yweweler")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What differs between the tasks. ``read`` and the networks take the seed.
+
+    Epochs: ``aware`` by weight format, ``tuning`` after pruning (in all, whatever the schedule), ``distilling`` of
+    small students. ``rates``: learning rate of training for integers, by format. ``overrides``: formats of layers for
+    weights narrower than int4.
+    """
+
+    name: str
+    read: Callable[[int], Split]
+    network: Callable[[int, Split], Graph]
+    student: Callable[[int], Graph]
+    training: TrainSettings
+    augment: Augment
+    tuning: TrainSettings
+    distilling: TrainSettings
+    aware: Mapping[str, int]
+    rates: Mapping[str, float]
+    overrides: Mapping[str, WeightFormat]
+
+    def aware_settings(self, form: str, seed: int) -> TrainSettings:
+        """Of training for integers."""
+        return TrainSettings(
+            epochs=self.aware[form],
+            batch_size=self.tuning.batch_size,
+            learning_rate=self.rates[form],
+            warm_up_epochs=0.25,
+            label_smoothing=self.training.label_smoothing,
+            restore_best=False,
+            seed=seed,
+        )
+
+
+def digits() -> Task:
+    """A DS-CNN (22 k weights, 2.66 M MACs) on spoken digits of known voices: 2,400 / 300 / 300 recordings."""
+    tuning = replace(DIGITS, epochs=9, learning_rate=2e-3, warm_up_epochs=0.25, restore_best=False)
+    return Task(
+        name="digits",
+        read=lambda seed: spoken_digits(data_folder()),
+        network=lambda seed, data: ds_cnn(seed=seed),
+        student=lambda seed: ds_cnn(channels=12, blocks=2, seed=seed),
+        training=DIGITS,
+        augment=Chain((TimeShift(8), Noise(0.2))),
+        tuning=tuning,
+        distilling=replace(DIGITS, epochs=20, learning_rate=1e-2),
+        aware={"int8": 3, "int4": 4, "ternary": 8, "binary": 8},
+        rates={"int8": 5e-4, "int4": 5e-4, "ternary": 1.5e-3, "binary": 1.5e-3},
+        overrides=DEPTHWISE_INT8,
+    )
+
+
+def voices() -> Task:
+    """The same for a voice that training has not heard: seed n tests on speaker n, 500 recordings each."""
+
+    def read(seed: int) -> Split:
+        return spoken_digits(data_folder(), test_speaker=SPEAKERS[seed % len(SPEAKERS)])
+
+    return replace(digits(), name="voices", read=read)
+
+
+def pictures() -> Task:
+    """The official ResNet-8 (78 k weights, 12.5 M MACs), fine-tuned on CIFAR-10: 45,000 / 5,000 / 10,000 images."""
+    tuning = replace(FINE_TUNING, epochs=6, learning_rate=1e-3, warm_up_epochs=0.25, restore_best=False)
+    return Task(
+        name="images",
+        read=lambda seed: cifar10(data_folder(), scale=1 / 255),
+        network=lambda seed, data: official_with_batch_norms(data),
+        student=lambda seed: resnet8(width=8, seed=seed),
+        training=FINE_TUNING,
+        augment=Chain((HorizontalFlip(), PadCrop(4))),
+        tuning=tuning,
+        distilling=replace(tuning, epochs=6, learning_rate=3e-3),
+        aware={"int8": 2, "int4": 3, "ternary": 4, "binary": 4},
+        rates={"int8": 2e-4, "int4": 5e-4, "ternary": 1e-3, "binary": 1e-3},
+        overrides={},
+    )
+
+
+TASKS: Mapping[str, Callable[[], Task]] = {"digits": digits, "voices": voices, "images": pictures}
