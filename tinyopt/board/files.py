@@ -68,17 +68,35 @@ def load_board(name: str | Path) -> Board:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        path = resource("boards") / f"{name}.yaml"
-        if str(name) not in board_names():
-            import difflib
-
-            near = difflib.get_close_matches(str(name), board_names(), n=3, cutoff=0.4)
-            hint = f"did you mean {', '.join(near)}?" if near else f"known boards: {', '.join(board_names())}"
-            raise BoardError(f"there is no board '{name}'; {hint} `tinyopt boards list` shows all.")
+        path = resource("boards") / f"{_named(str(name))}.yaml"
     board, problems = validate_text(read_text(path))
     if board is None:
         raise BoardError(f"board file {path} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
     return board
+
+
+def _named(name: str) -> str:
+    """The packaged board of a name or an alias."""
+    if name in board_names():
+        return name
+    aliases = _aliases()
+    if name.replace("-", "_").lower() in aliases:
+        return aliases[name.replace("-", "_").lower()]
+    import difflib
+
+    near = difflib.get_close_matches(name, [*board_names(), *aliases], n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"known boards: {', '.join(board_names())}"
+    raise BoardError(f"there is no board '{name}'; {hint} `tinyopt boards list` shows all.")
+
+
+@cache
+def _aliases() -> dict[str, str]:
+    """Name and aliases of every packaged board, as far as their files are valid."""
+    found: dict[str, str] = {}
+    for name in board_names():
+        board, _ = validate_text(read_text(resource("boards") / f"{name}.yaml"))
+        found |= {alias: name for alias in (name, *(board.aliases if board else ()))}
+    return found
 
 
 def read_text(path: Path) -> BoardText:

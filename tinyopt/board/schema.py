@@ -152,6 +152,8 @@ class Board(_Model):
     """A board, real or emulated. The first memory of kind flash holds the code, the first ram the data."""
 
     name: Name
+    aliases: tuple[Name, ...] = ()
+    """Other names that find it, such as PlatformIO's; a hyphen counts as an underscore."""
     title: str = Field(min_length=1, max_length=120)
     core: Annotated[str, Field(pattern=r"^[a-z0-9.+_-]+$")]
     features: frozenset[Annotated[str, Field(pattern=r"^[a-z0-9_.]+$")]] = frozenset()
