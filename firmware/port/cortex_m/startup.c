@@ -10,11 +10,13 @@
 
 void port_reset(void);
 void port_fault(void);
+void port_tick(void) __attribute__((weak, alias("port_fault")));
 void port_report_fault(const uint32_t *frame) __attribute__((noreturn));
 
 typedef void (*vector)(void);
 
-/* The first word is the stack pointer. Interrupts stay masked, so the system exceptions are all there is. */
+/* The first word is the stack pointer. No interrupt line is ever enabled to be taken, so the system exceptions are all
+ * there is. */
 __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     (vector)(uintptr_t)port_stack_top,
     port_reset, /* reset */
@@ -31,7 +33,7 @@ __attribute__((section(".vectors"), used)) static const vector vectors[16] = {
     port_fault, /* debug monitor */
     0,
     port_fault, /* PendSV */
-    port_fault, /* SysTick */
+    port_tick,  /* SysTick: a port that counts with it defines port_tick() */
 };
 
 void port_reset(void) {
