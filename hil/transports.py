@@ -197,6 +197,8 @@ class SerialTransport(FileTransport):
 
         # A port that was unplugged may fail here; there is nothing left to close.
         with contextlib.suppress(serial.SerialException, OSError):
+            _set_exclusive(self._serial, False)
+        with contextlib.suppress(serial.SerialException, OSError):
             self._serial.close()
 
 
@@ -206,17 +208,21 @@ def _open_serial(port: str, baud_rate: int) -> Any:
     opened = None
     try:
         opened = serial.Serial(port, baudrate=baud_rate, timeout=0, exclusive=True)
-        if sys.platform != "win32":
-            import fcntl
-            import termios
-
-            # Programs that do not ask for the lock are kept out, too.
-            fcntl.ioctl(opened.fileno(), termios.TIOCEXCL)
+        _set_exclusive(opened, True)
         return opened
     except (serial.SerialException, ValueError, OSError) as error:
         if opened is not None:
             opened.close()
         raise DeviceError(explain_serial_error(port, error)) from None
+
+
+def _set_exclusive(opened: Any, exclusive: bool) -> None:
+    """Keeps programs out that do not ask for pyserial's lock, or lets them in again."""
+    if sys.platform != "win32":
+        import fcntl
+        import termios
+
+        fcntl.ioctl(opened.fileno(), termios.TIOCEXCL if exclusive else termios.TIOCNXCL)
 
 
 class UrlTransport:
