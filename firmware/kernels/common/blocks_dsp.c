@@ -101,16 +101,16 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 
 #define SUMS_4(at) \
   "sxtb16 r3, r2\n" \
-  "smlad r6, r12, r3, r6\n" \
   "smlad r7, r12, r2, r7\n" \
+  "smlad r6, r12, r3, r6\n" \
   "smlad r8, lr, r3, r8\n" \
   "smlad r9, lr, r2, r9\n" \
   "ldr.w r12, [r0, #" at "+8]\n" \
   "ldr.w lr, [r0, #" at "+12]\n" \
   "smlad r10, r12, r3, r10\n" \
   "smlad r11, r12, r2, r11\n" \
-  "smlad r4, lr, r3, r4\n" \
-  "smlad r5, lr, r2, r5\n"
+  "smlad r5, lr, r2, r5\n" \
+  "smlad r4, lr, r3, r4\n"
 
 #define WORD_4(i) \
   "ldr.w r2, [r1, #" #i "*4-32]\n" \
@@ -128,8 +128,8 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 
 #define SUMS_1 \
   "sxtb16 r3, r2\n" \
-  "smlad r4, r12, r3, r4\n" \
-  "smlad r5, r12, r2, r5\n"
+  "smlad r5, r12, r2, r5\n" \
+  "smlad r4, r12, r3, r4\n"
 
 #define WORD_1(i) \
   "ldr.w r2, [r1, #" #i "*4-32]\n" \
@@ -143,39 +143,43 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "cmp.w r0, r3\n" \
   SUMS_1
 
+/* The steps of requantization alternate between outputs: a core that issues two instructions at a time then has one that
+ * shifts and one that does not, and waits for no result. Nothing pipelines behind a store, so other work follows every
+ * one. */
+#define DOUBLE_LOW(sum) "lsl " sum ", " sum ", #1\n"
+#define DOUBLE_HIGH(sum) "asr " sum ", " sum ", #7\n"
+#define HIGH_MULTIPLY(sum, multiplier) "smmulr " sum ", " sum ", " multiplier "\n"
+#define ADD_SIGN(sum) "add " sum ", " sum ", " sum ", asr #31\n"
+#define SHIFT(sum) "asr " sum ", " sum ", r0\n"
+#define ADD_OFFSET(sum) "add " sum ", " sum ", lr\n"
+#define SATURATE_HALF(sum) "ssat " sum ", #8, " sum ", asr #1\n"
+#define SATURATE(sum) "ssat " sum ", #8, " sum "\n"
+#define SUBTRACT_LOW(low, high) "sub " high ", " high ", " low "\n"
+
 #define REQUANTIZE(sum, multiplier) \
-  "smmulr " sum ", " sum ", " multiplier "\n" \
-  "add " sum ", " sum ", " sum ", asr #31\n" \
-  "asr " sum ", " sum ", r0\n" \
-  "add " sum ", " sum ", lr\n" \
-  "ssat " sum ", #8, " sum ", asr #1\n"
-#define LOW(sum) "lsl " sum ", " sum ", #1\n" REQUANTIZE(sum, "r2")
-#define HIGH(sum) "asr " sum ", " sum ", #7\n" REQUANTIZE(sum, "r3")
+  HIGH_MULTIPLY(sum, multiplier) ADD_SIGN(sum) SHIFT(sum) ADD_OFFSET(sum) SATURATE_HALF(sum)
+#define SHIFT_4(a, b, c, d) \
+  ADD_SIGN(a) ADD_SIGN(b) ADD_SIGN(c) ADD_SIGN(d) \
+  SHIFT(a) SHIFT(b) ADD_OFFSET(a) SHIFT(c) ADD_OFFSET(b) SHIFT(d) ADD_OFFSET(c) \
+  SATURATE_HALF(a) ADD_OFFSET(d)
 
 #define SCALES \
   "ldmia r1!, {r2, r3, r12}\n" \
   "ldr lr, [sp, #28]\n"
-#define OUTPUTS \
-  "ldrd r0, r2, [sp, #20]\n" \
-  "lsls r12, r12, #1\n" /* carry: the last pair; negative: it has no high channel */
-#define NEXT \
-  "add r0, r0, #1\n" \
-  "str r0, [sp, #20]\n" \
+#define OUTPUTS(output, stride) /* r12: shifts */ \
+  "lsls r12, r12, #1\n" /* carry: the last pair; negative: it has no high channel */ \
+  "ldrd " output ", " stride ", [sp, #20]\n"
+#define NEXT(output) \
+  "add " output ", " output ", #1\n" \
+  "str " output ", [sp, #20]\n" \
   "bcc.w 1b\n" \
   "3:\n" \
   "add sp, sp, #36\n" \
   "pop {r4-r11, pc}\n"
 
-/* Outputs at the zero point or above: r0 shifts, r2 multiplier, r3 output, r12 offset, lr stride. Nothing pipelines
- * behind a store, so other work follows every one. */
-#define RELU(sum) \
-  "smmla " sum ", " sum ", r2, r12\n" \
-  "asr " sum ", " sum ", r0\n" \
-  "ssat " sum ", #8, " sum "\n"
-#define LOW_RELU(low, high) \
-  "sub " high ", " high ", " low "\n" \
-  "lsl " low ", " low ", #8\n" \
-  RELU(low)
+/* Outputs at the zero point or above: r0 shifts, r2 multiplier, r3 output, r12 offset, lr stride. */
+#define SCALE_LOW(sum) "lsl " sum ", " sum ", #8\n"
+#define MULTIPLY_RELU(sum) "smmla " sum ", " sum ", r2, r12\n"
 #define SCALES_RELU \
   "ldmia r1!, {r0, r2, r12}\n" \
   "ldrd r3, lr, [sp, #20]\n"
@@ -249,28 +253,49 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
       BEGIN_4
       WORDS(WORD_4)
       SCALES
-      "sub r7, r7, r6\n"
-      "sub r9, r9, r8\n"
-      "sub r11, r11, r10\n"
-      "sub r5, r5, r4\n"
+      SUBTRACT_LOW("r6", "r7")
+      DOUBLE_LOW("r6")
+      SUBTRACT_LOW("r8", "r9")
       "uxtb r0, r12\n"
-      LOW("r6") LOW("r8") LOW("r10") LOW("r4")
+      HIGH_MULTIPLY("r6", "r2")
+      DOUBLE_LOW("r8")
+      SUBTRACT_LOW("r10", "r11")
+      HIGH_MULTIPLY("r8", "r2")
+      DOUBLE_LOW("r10")
+      SUBTRACT_LOW("r4", "r5")
+      HIGH_MULTIPLY("r10", "r2")
+      DOUBLE_LOW("r4")
+      HIGH_MULTIPLY("r4", "r2")
+      SHIFT_4("r6", "r8", "r10", "r4")
+      SATURATE_HALF("r8")
+      SATURATE_HALF("r10")
+      SATURATE_HALF("r4")
+      DOUBLE_HIGH("r7")
       "ubfx r0, r12, #16, #8\n"
-      HIGH("r7") HIGH("r9") HIGH("r11") HIGH("r5")
-      OUTPUTS
-      "add r12, r0, r2, lsl #1\n"
-      "strb r6, [r0]\n"
-      "strb r8, [r0, r2]\n"
-      "strb r10, [r12]\n"
-      "strb r4, [r12, r2]\n"
+      HIGH_MULTIPLY("r7", "r3")
+      OUTPUTS("r2", "r12")
+      DOUBLE_HIGH("r9")
+      "strb r6, [r2]\n"
+      HIGH_MULTIPLY("r9", "r3")
+      DOUBLE_HIGH("r11")
+      "strb r8, [r2, r12]\n"
+      HIGH_MULTIPLY("r11", "r3")
+      "add r6, r2, r12, lsl #1\n"
+      DOUBLE_HIGH("r5")
+      "strb r10, [r6]\n"
+      HIGH_MULTIPLY("r5", "r3")
+      "strb r4, [r6, r12]\n"
       "bmi 3f\n"
-      "add r0, r0, #1\n"
-      "add r12, r12, #1\n"
-      "strb r7, [r0]\n"
-      "strb r9, [r0, r2]\n"
-      "strb r11, [r12]\n"
-      "strb r5, [r12, r2]\n"
-      NEXT);
+      SHIFT_4("r7", "r9", "r11", "r5")
+      "strb r7, [r2, #1]!\n"
+      SATURATE_HALF("r9")
+      "add r6, r6, #1\n"
+      "strb r9, [r2, r12]\n"
+      SATURATE_HALF("r11")
+      "strb r11, [r6]\n"
+      SATURATE_HALF("r5")
+      "strb r5, [r6, r12]\n"
+      NEXT("r2"));
 }
 
 __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
@@ -279,17 +304,18 @@ __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, c
       BEGIN_1
       WORDS(WORD_1)
       SCALES
-      "sub r5, r5, r4\n"
+      SUBTRACT_LOW("r4", "r5")
       "uxtb r0, r12\n"
-      LOW("r4")
+      DOUBLE_LOW("r4")
+      REQUANTIZE("r4", "r2")
       "ubfx r0, r12, #16, #8\n"
-      HIGH("r5")
-      OUTPUTS
+      DOUBLE_HIGH("r5")
+      REQUANTIZE("r5", "r3")
+      OUTPUTS("r0", "r2")
       "strb r4, [r0]\n"
       "bmi 3f\n"
-      "add r0, r0, #1\n"
-      "strb r5, [r0]\n"
-      NEXT);
+      "strb r5, [r0, #1]!\n"
+      NEXT("r0"));
 }
 
 __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
@@ -298,26 +324,50 @@ __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUS
       BEGIN_4
       WORDS(WORD_4)
       SCALES_RELU
-      LOW_RELU("r6", "r7")
+      SUBTRACT_LOW("r6", "r7")
+      SCALE_LOW("r6")
+      SUBTRACT_LOW("r8", "r9")
+      SCALE_LOW("r8")
+      SUBTRACT_LOW("r10", "r11")
+      MULTIPLY_RELU("r6")
+      SCALE_LOW("r10")
+      MULTIPLY_RELU("r8")
+      SUBTRACT_LOW("r4", "r5")
+      SHIFT("r6")
+      SCALE_LOW("r4")
+      MULTIPLY_RELU("r10")
+      SHIFT("r8")
+      MULTIPLY_RELU("r4")
+      SATURATE("r6")
       "strb r6, [r3]\n"
-      LOW_RELU("r8", "r9")
-      "strb r8, [r3, lr]\n"
       "add r6, r3, lr, lsl #1\n"
-      LOW_RELU("r10", "r11")
+      SHIFT("r10")
+      SATURATE("r8")
+      "strb r8, [r3, lr]\n"
+      SHIFT("r4")
+      SATURATE("r10")
       "strb r10, [r6]\n"
-      LOW_RELU("r4", "r5")
+      SATURATE("r4")
       "strb r4, [r6, lr]\n"
       HIGH_SCALES_RELU
-      RELU("r7")
+      MULTIPLY_RELU("r7")
+      MULTIPLY_RELU("r9")
+      SHIFT("r7")
+      MULTIPLY_RELU("r11")
+      SHIFT("r9")
+      MULTIPLY_RELU("r5")
+      SATURATE("r7")
       "strb r7, [r3, #1]\n"
+      SHIFT("r11")
       "add r7, r3, lr\n"
-      RELU("r9")
+      SATURATE("r9")
       "strb r9, [r7, #1]\n"
-      RELU("r11")
+      SHIFT("r5")
+      "add r7, r6, lr\n"
+      SATURATE("r11")
       "strb r11, [r6, #1]\n"
-      "add r6, r6, lr\n"
-      RELU("r5")
-      "strb r5, [r6, #1]\n"
+      SATURATE("r5")
+      "strb r5, [r7, #1]\n"
       NEXT_RELU);
 }
 
@@ -327,10 +377,16 @@ __attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUS
       BEGIN_1
       WORDS(WORD_1)
       SCALES_RELU
-      LOW_RELU("r4", "r5")
+      SUBTRACT_LOW("r4", "r5")
+      SCALE_LOW("r4")
+      MULTIPLY_RELU("r4")
+      SHIFT("r4")
+      SATURATE("r4")
       "strb r4, [r3]\n"
       HIGH_SCALES_RELU
-      RELU("r5")
+      MULTIPLY_RELU("r5")
+      SHIFT("r5")
+      SATURATE("r5")
       "strb r5, [r3, #1]\n"
       NEXT_RELU);
 }

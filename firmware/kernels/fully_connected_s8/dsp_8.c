@@ -17,41 +17,43 @@ typedef struct {
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
 /* Registers: r0 input, r1 stream, r2 two inputs, r3 and r12 weights of two pairs, lr those of a low output, r4 to r11
- * sums (low and high of each pair). Frame: 0 input, 4 its end, 8 blocks left, 12 offset, 16 output. */
+ * sums (low and high of each pair). Frame: 0 input, 4 its end, 8 blocks left, 12 output, 16 offset. */
 /* clang-format off */
-#define PAIR(weights, low, high) \
-  "sxtb16 lr, " weights "\n" \
-  "smlad " low ", r2, lr, " low "\n" \
-  "smlad " high ", r2, " weights ", " high "\n"
+/* The order is for cores that issue two instructions at a time: a load or an unpacking beside every product. One at a
+ * time it costs the same. */
+#define UNPACK(weights) "sxtb16 lr, " weights "\n"
+#define ADD_HIGH(weights, high) "smlad " high ", r2, " weights ", " high "\n"
+#define ADD_LOW(low) "smlad " low ", r2, lr, " low "\n"
 
 #define TAPS(input, unpack, at) \
   "ldr.w r2, [r0, #" #input "]\n" \
   "ldr.w r3, [r1, #" #at "]\n" \
   "ldr.w r12, [r1, #" #at "+4]\n" \
   unpack \
-  PAIR("r3", "r4", "r5") \
-  PAIR("r12", "r6", "r7") \
+  UNPACK("r3") ADD_HIGH("r3", "r5") ADD_LOW("r4") \
+  UNPACK("r12") ADD_HIGH("r12", "r7") ADD_LOW("r6") \
   "ldr.w r3, [r1, #" #at "+8]\n" \
   "ldr.w r12, [r1, #" #at "+12]\n" \
-  PAIR("r3", "r8", "r9") \
-  PAIR("r12", "r10", "r11")
-
-#define REQUANTIZE(sum, multiplier) \
-  "smmulr " sum ", " sum ", " multiplier "\n" \
-  "add " sum ", " sum ", " sum ", asr #31\n" \
-  "asr " sum ", " sum ", r0\n" \
-  "add " sum ", " sum ", lr\n" \
-  "ssat " sum ", #8, " sum ", asr #1\n"
+  UNPACK("r3") ADD_HIGH("r3", "r9") ADD_LOW("r8") \
+  UNPACK("r12") ADD_HIGH("r12", "r11") ADD_LOW("r10")
 
 #define FINISH(low, high) \
-  "sub " high ", " high ", " low "\n" \
   "ldmia r1!, {r2, r3, r12}\n" \
-  "uxtb r0, r12\n" \
+  "sub " high ", " high ", " low "\n" \
   "lsl " low ", " low ", #1\n" \
-  REQUANTIZE(low, "r2") \
-  "lsr r0, r12, #16\n" \
+  "smmulr " low ", " low ", r2\n" \
   "asr " high ", " high ", #7\n" \
-  REQUANTIZE(high, "r3")
+  "smmulr " high ", " high ", r3\n" \
+  "uxtb r0, r12\n" \
+  "add " low ", " low ", " low ", asr #31\n" \
+  "lsr r12, r12, #16\n" \
+  "asr " low ", " low ", r0\n" \
+  "add " high ", " high ", " high ", asr #31\n" \
+  "add " low ", " low ", lr\n" \
+  "asr " high ", " high ", r12\n" \
+  "ssat " low ", #8, " low ", asr #1\n" \
+  "add " high ", " high ", lr\n" \
+  "ssat " high ", #8, " high ", asr #1\n"
 
 __attribute__((naked, noinline)) static void multiply_row(const row_t *row __attribute__((unused)),
                                                           const uint32_t *stream __attribute__((unused)),
@@ -60,10 +62,10 @@ __attribute__((naked, noinline)) static void multiply_row(const row_t *row __att
       ".syntax unified\n"
       "push {r4-r11, lr}\n"
       "sub sp, sp, #20\n"
-      "ldmia r0, {r3-r6}\n"
+      "ldmia r0, {r3-r5, r12}\n"
       "add r4, r4, r3\n"
-      "stmia sp, {r3-r6}\n"
-      "str r2, [sp, #16]\n"
+      "stmia sp, {r3-r5}\n"
+      "strd r2, r12, [sp, #12]\n"
       "1:\n"
       "ldmia r1!, {r4-r11}\n"
       "ldr r2, [sp, #4]\n"
@@ -86,25 +88,22 @@ __attribute__((naked, noinline)) static void multiply_row(const row_t *row __att
       "adds r1, r1, #64\n"
       "cmp r0, r2\n"
       "bne.w 2b\n"
-      "ldr lr, [sp, #12]\n"
+      "ldr lr, [sp, #16]\n"
       FINISH("r4", "r5")
       FINISH("r6", "r7")
       FINISH("r8", "r9")
       FINISH("r10", "r11")
-      "ldr r2, [sp, #16]\n"
-      "ldr r3, [sp, #8]\n"
-      "strb r4, [r2]\n"
-      "strb r5, [r2, #1]\n"
-      "strb r6, [r2, #2]\n"
-      "strb r7, [r2, #3]\n"
-      "strb r8, [r2, #4]\n"
-      "strb r9, [r2, #5]\n"
-      "strb r10, [r2, #6]\n"
-      "strb r11, [r2, #7]\n"
-      "adds r2, r2, #8\n"
+      "ldrd r3, r2, [sp, #8]\n"
+      "bfi r4, r5, #8, #24\n"
+      "bfi r6, r7, #8, #24\n"
+      "pkhbt r4, r4, r6, lsl #16\n"
+      "bfi r8, r9, #8, #24\n"
+      "str r4, [r2], #8\n"
+      "bfi r10, r11, #8, #24\n"
+      "pkhbt r8, r8, r10, lsl #16\n"
+      "str r8, [r2, #-4]\n"
       "subs r3, r3, #1\n"
-      "str r2, [sp, #16]\n"
-      "str r3, [sp, #8]\n"
+      "strd r3, r2, [sp, #8]\n"
       "bne.w 1b\n"
       "add sp, sp, #20\n"
       "pop {r4-r11, pc}\n");
