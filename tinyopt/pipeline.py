@@ -26,7 +26,7 @@ from tinyopt.plan.text import backend_note, call_groups, strips_note
 from tinyopt.report import LayerReport, RunReport, compare, per_class
 
 if TYPE_CHECKING:
-    from hil import Measurement
+    from hil import Cost, Measurement
     from tinyopt.build import Firmware
     from tinyopt.plan.cmsis_nn import Backend
 
@@ -150,7 +150,7 @@ def run_on_board(
         bytes_read=measurement.total.bytes_read,
         bytes_written=measurement.total.bytes_written,
         energy_nj=measurement.energy_nj,
-        layers=_layers(plan, measurement),
+        layers=layer_reports(plan, measurement.layers),
         notes=(
             *(line for line in graph.metadata.get("notes", "").splitlines() if line),
             *((f"kernels chosen by the measurements of {costs.source}",) if costs and costs.source else ()),
@@ -163,12 +163,12 @@ def run_on_board(
     return RunResult(report, plan, firmware, measurement, measurement.outputs, reference)
 
 
-def _layers(plan: Plan, measurement: Measurement) -> tuple[LayerReport, ...]:
-    """One row for every call; the strips of an operator together."""
+def layer_reports(plan: Plan, costs: Sequence[Cost]) -> tuple[LayerReport, ...]:
+    """One row for every call; the strips of an operator together. ``costs``: of every call, as they were measured."""
     rows = []
     for group in call_groups(plan):
         call = plan.calls[group[0]]
-        counts = [measurement.layers[index] for index in group if index < len(measurement.layers)]
+        counts = [costs[index] for index in group if index < len(costs)]
 
         def total(values: Iterable[int | float | None]) -> Any:
             known = [value for value in values if value is not None]
