@@ -215,7 +215,9 @@ def _attach(
         raise DeviceError(f"the serial port {usb.device} is busy: held by {usb.busy}; close that first")
     number = serial_number or (usb.serial_number if usb and usb.fits(board.usb) else "") or None
     if elf is not None and board.emulator is None:
-        choose_programmer(board, programmer, number).flash(elf, usb.device if usb else None if port == "auto" else port)
+        choose_programmer(board, programmer, number, elf).flash(
+            elf, usb.device if usb else None if port == "auto" else port
+        )
         if port == "auto":
             # Firmware with a USB port of its own brings it when it has started.
             usb = _wait_for_port(board, serial_number, usb)

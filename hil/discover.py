@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hil import uf2
 from hil.holders import describe_process, holders, permission_advice
+from hil.programs import find_program, is_installed, run_program
 from tinyopt.board import Board, UsbId, board_names, load_board
-from tinyopt.errors import DeviceError
+from tinyopt.errors import DeviceError, ToolError
 
 _KNOWN_PROBES = {
     (0x0483, 0x3748): "ST-LINK/V2",
@@ -50,6 +52,10 @@ def same_serial(full: str, wanted: str) -> bool:
     return bool(part) and (number.startswith(part) or number.endswith(part))
 
 
+LIST_SECONDS = 60.0
+"""How long a tool may take to list what is plugged in."""
+
+
 @dataclass(frozen=True)
 class SerialPort:
     """A serial port of this computer. Empty or None: USB does not say, or it is no USB port.
@@ -79,6 +85,37 @@ class SerialPort:
     def has_serial(self, wanted: str) -> bool:
         """Whether the serial number begins or ends so."""
         return same_serial(self.serial_number, wanted)
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A debug probe that is plugged in. ``target``: the chip that it is soldered to, where its maker says."""
+
+    serial_number: str
+    title: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.serial_number} ({self.title})" if self.title else self.serial_number
+
+
+def pyocd_probes() -> list[Probe]:
+    """Debug probes, as pyOCD sees them. It knows which board many of them belong to.
+
+    Raises:
+        ToolError: pyOCD is missing or does not list them.
+    """
+    output = run_program([find_program("pyocd"), "json", "--probes"], "list debug probes", timeout=LIST_SECONDS)
+    try:
+        found = json.loads(output[output.index("{") :])["boards"]
+        return [
+            Probe(
+                str(one["unique_id"]), str(one.get("info") or one.get("board_name") or ""), str(one.get("target") or "")
+            )
+            for one in found
+        ]
+    except (ValueError, KeyError, TypeError):
+        raise ToolError(f"pyocd lists debug probes in a form that is not known: {output[:200]!r}") from None
 
 
 @dataclass(frozen=True)
@@ -159,9 +196,31 @@ def find_port(board: Board, serial_number: str | None = None) -> SerialPort:
         raise DeviceError(
             f"no {board.name} is plugged in ({_ids(board)}): connect it with a cable that carries data{others}"
         )
-    if len({port.serial_number or port.device for port in fitting}) > 1:
+    if _boards_among(fitting) > 1:
+        chips = _chips()
+        fitting = [port for port in fitting if _has_chip_of(board, port, chips)] or fitting
+    if _boards_among(fitting) > 1:
         raise DeviceError(f"several boards fit {board.name}: {_listed(fitting)}; choose with --port or --serial-number")
     return fitting[0]
+
+
+def _boards_among(ports: Sequence[SerialPort]) -> int:
+    return len({port.serial_number or port.device for port in ports})
+
+
+def _chips() -> dict[str, str]:
+    """Chips by the serial number of the debug probe that is soldered to them, as far as pyOCD is there and knows."""
+    if not is_installed("pyocd"):
+        return {}
+    try:
+        return {probe.serial_number: probe.target.casefold() for probe in pyocd_probes()}
+    except ToolError:
+        return {}
+
+
+def _has_chip_of(board: Board, port: SerialPort, chips: Mapping[str, str]) -> bool:
+    targets = {entry.target.casefold() for entry in board.programmers if entry.tool == "pyocd"} - {""}
+    return any(same_serial(number, port.serial_number) and chip in targets for number, chip in chips.items())
 
 
 def _listed(ports: Sequence[SerialPort]) -> str:
@@ -175,7 +234,11 @@ def _ids(board: Board) -> str:
 def discover(boards: Sequence[Board] | None = None) -> Discovery:
     """All that is plugged in. ``boards``: what it may be, else the boards that tinyopt knows."""
     known = [load_board(name) for name in board_names()] if boards is None else boards
-    found = tuple(_identify(port, known) for port in serial_ports())
+    ports = serial_ports()
+    found = tuple(_identify(port, known) for port in ports)
+    if any(len(one.boards) > 1 and one.probe for one in found):
+        chips, by_name = _chips(), {board.name: board for board in known}
+        found = tuple(_narrow(one, by_name, chips) for one in found)
     drives = tuple(uf2.find_drives())
     return Discovery(found, drives, tuple(_notes(found, drives)))
 
@@ -191,6 +254,12 @@ def _identify(port: SerialPort, boards: Sequence[Board]) -> Found:
         _KNOWN_PROBES.get(ids, ""),
         _KNOWN_METERS.get(ids, ""),
     )
+
+
+def _narrow(one: Found, boards: Mapping[str, Board], chips: Mapping[str, str]) -> Found:
+    """Of boards with the same USB ids, the one with the chip that the debug probe is soldered to."""
+    kept = tuple(name for name in one.boards if _has_chip_of(boards[name], one.port, chips))
+    return replace(one, boards=kept) if kept else one
 
 
 def _notes(found: Sequence[Found], drives: Sequence[uf2.Drive]) -> Iterable[str]:

@@ -53,8 +53,11 @@ _DRIVERS: dict[str, _Driver] = {
 }
 
 
-def choose_programmer(board: Board, tool: str | None = None, serial_number: str | None = None) -> Programmer:
-    """The programmer of a board. ``tool``: which of the board's, else the first that is installed.
+def choose_programmer(
+    board: Board, tool: str | None = None, serial_number: str | None = None, elf: Path | None = None
+) -> Programmer:
+    """The programmer of a board. ``tool``: which of the board's, else the first that is installed and can flash ``elf``
+    (PlatformIO flashes only what it has built). ``serial_number``: of the board or its probe, where there are several.
 
     Raises:
         BoardError: the board has none, or not this one.
@@ -69,9 +72,12 @@ def choose_programmer(board: Board, tool: str | None = None, serial_number: str 
     wanted = [entry for entry in board.programmers if tool is None or entry.tool == tool]
     if not wanted:
         raise BoardError(f"board '{board.name}' has no programmer '{tool}'; it has: {named}")
-    usable = [entry for entry in wanted if _DRIVERS[entry.tool].installed()]
+    usable = [entry for entry in wanted if _DRIVERS[entry.tool].usable(elf)]
     if not usable and len(wanted) > 1:
-        raise ToolError(f"none of the programmers of board '{board.name}' is installed: {named}; install one of them")
+        built = " (platformio flashes only what it has built)" if "platformio" in named else ""
+        raise ToolError(
+            f"none of the programmers of board '{board.name}' is installed: {named}{built}; install one of them"
+        )
     entry = (usable or wanted)[0]
     return _DRIVERS[entry.tool](board, entry, serial_number)
 
@@ -80,7 +86,7 @@ def find_resetter(board: Board, tool: str | None = None, serial_number: str | No
     """A programmer of the board that can restart it and is installed; None if there is none."""
     for entry in board.programmers:
         driver = _DRIVERS[entry.tool]
-        if tool in (None, entry.tool) and driver.can_reset and driver.installed():
+        if tool in (None, entry.tool) and driver.can_reset and driver.usable():
             return driver(board, entry, serial_number)
     return None
 

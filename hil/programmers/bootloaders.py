@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from hil import uf2
-from hil.discover import board_ports
+from hil.discover import LIST_SECONDS, Probe, board_ports
 from hil.images import flat_binary, intel_hex, load_segments
-from hil.programmers.probes import Probe, choose_probe
-from hil.programmers.programs import find_program, is_installed, run_program
+from hil.programmers.probes import choose_probe
+from hil.programs import find_program, is_installed, run_program
 from tinyopt import board as boards
 from tinyopt.errors import BoardError, ToolError
 
@@ -39,7 +39,7 @@ class EspTool:
     """The serial port's control lines do it."""
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("esptool", "esptool.py")
 
     def flash(self, elf: Path, port: str | None = None) -> None:
@@ -96,7 +96,7 @@ class DfuUtil:
     can_reset = False
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("dfu-util")
 
     def probes(self) -> list[Probe]:
@@ -105,7 +105,7 @@ class DfuUtil:
         Raises:
             ToolError: dfu-util is missing or fails.
         """
-        output = run_program([find_program("dfu-util"), "--list"], "list DFU devices", timeout=60.0)
+        output = run_program([find_program("dfu-util"), "--list"], "list DFU devices", timeout=LIST_SECONDS)
         found: dict[str, Probe] = {}
         for line in output.splitlines():
             match = re.search(r"Found DFU: \[([0-9a-fA-F]{4}:[0-9a-fA-F]{4})\]", line)
@@ -170,7 +170,7 @@ class Avrdude:
     """The serial port's control lines do it."""
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("avrdude")
 
     def flash(self, elf: Path, port: str | None = None) -> None:
@@ -187,7 +187,9 @@ class Avrdude:
             file = Path(folder) / "firmware.hex"
             file.write_text(text, encoding="ascii")
             command = [program, "-p", self.settings.target, *self.settings.options, "-P", _need_port(self, port)]
-            run_program([*command, "-D", "-U", f"flash:w:{file}:i"], f"flash {self.board.name}")
+            if "-D" not in self.settings.options:
+                command.append("-D")  # a bootloader erases page by page; a chip erase would need a real programmer
+            run_program([*command, "-U", f"flash:w:{file}:i"], f"flash {self.board.name}")
 
     def reset(self) -> None:
         raise ToolError("avrdude does not reset a board; its serial port does")
@@ -205,7 +207,7 @@ class Uf2Copy:
     can_reset = False
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return True
 
     def flash(self, elf: Path, port: str | None = None) -> None:

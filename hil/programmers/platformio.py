@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.programmers.programs import find_program, is_installed, run_program
+from hil.programs import find_program, is_installed, run_program
 from tinyopt import board as boards
 from tinyopt.errors import ToolError
 
@@ -21,8 +21,8 @@ class PlatformioUpload:
     can_reset = False
 
     @staticmethod
-    def installed() -> bool:
-        return is_installed("pio", "platformio")
+    def usable(elf: Path | None = None) -> bool:
+        return is_installed("pio", "platformio") and (elf is None or _project_of(elf) is not None)
 
     def flash(self, elf: Path, port: str | None = None) -> None:
         """Write the firmware of a project and start it.
@@ -47,13 +47,20 @@ def project_of(elf: Path) -> tuple[Path, str]:
     Raises:
         ToolError: it lies in no project's build folder.
     """
+    found = _project_of(elf)
+    if found is not None:
+        return found
+    raise ToolError(
+        f"PlatformIO flashes what it has built: {elf} does not lie in the .pio/build folder of a project; "
+        "build it with `pio run`, or choose another --programmer"
+    )
+
+
+def _project_of(elf: Path) -> tuple[Path, str] | None:
     path = elf.absolute()
     for folder in path.parents:
         if (folder / "platformio.ini").is_file():
             inside = path.relative_to(folder).parts
             if inside[:2] == (".pio", "build") and len(inside) > 3:
                 return folder, inside[2]
-    raise ToolError(
-        f"PlatformIO flashes what it has built: {elf} does not lie in the .pio/build folder of a project; "
-        "build it with `pio run`, or choose another --programmer"
-    )
+    return None

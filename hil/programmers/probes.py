@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hil.discover import board_ports, same_serial
+from hil.discover import LIST_SECONDS, Probe, board_ports, pyocd_probes, same_serial
 from hil.images import flat_binary, load_segments
-from hil.programmers.programs import find_program, is_installed, run_program
+from hil.programs import find_program, is_installed, run_program
 from tinyopt import board as boards
 from tinyopt.errors import BoardError, ToolError
-
-LIST_SECONDS = 60.0
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A debug probe that is plugged in."""
-
-    serial_number: str
-    title: str
-
-    def __str__(self) -> str:
-        return f"{self.serial_number} ({self.title})" if self.title else self.serial_number
 
 
 def choose_probe(board: boards.Board, probes: Sequence[Probe], serial_number: str | None, tool: str) -> Probe:
@@ -70,7 +56,7 @@ class PyOcd:
     can_reset = True
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("pyocd")
 
     def probes(self) -> list[Probe]:
@@ -79,15 +65,7 @@ class PyOcd:
         Raises:
             ToolError: pyOCD is missing or does not list them.
         """
-        output = run_program([find_program("pyocd"), "json", "--probes"], "list debug probes", timeout=LIST_SECONDS)
-        try:
-            found = json.loads(output[output.index("{") :])["boards"]
-            return [
-                Probe(str(one["unique_id"]), str(one.get("board_name") or one.get("product_name") or ""))
-                for one in found
-            ]
-        except (ValueError, KeyError, TypeError):
-            raise ToolError(f"pyocd lists debug probes in a form that is not known: {output[:200]!r}") from None
+        return pyocd_probes()
 
     def flash(self, elf: Path, port: str | None = None) -> None:
         """Write a firmware and start it.
@@ -127,7 +105,7 @@ class OpenOcd:
     can_reset = True
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("openocd")
 
     def flash(self, elf: Path, port: str | None = None) -> None:
@@ -183,7 +161,7 @@ class StFlash:
     can_reset = True
 
     @staticmethod
-    def installed() -> bool:
+    def usable(elf: Path | None = None) -> bool:
         return is_installed("st-flash")
 
     def probes(self) -> list[Probe]:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hil import programs as programs_module
+from hil.discover import Probe
 from hil.programmers import choose_programmer, find_resetter
-from hil.programmers import programs as programs_module
 from hil.programmers.bootloaders import Avrdude, DfuUtil, EspTool, Uf2Copy
 from hil.programmers.platformio import PlatformioUpload, project_of
-from hil.programmers.probes import OpenOcd, Probe, PyOcd, StFlash
+from hil.programmers.probes import OpenOcd, PyOcd, StFlash
 from tests.hil.test_images_and_uf2 import decode_uf2, drive, leave_soon
 from tests.support.fake_programs import FakePrograms
 from tests.support.fake_usb import hardware_board, plug_in, usb_port, write_elf
@@ -401,6 +402,13 @@ def test_the_first_programmer_that_is_installed_is_taken(fakes: FakePrograms) ->
     assert choose_programmer(board).tool == "openocd"
     assert find_resetter(board) is not None
     assert find_resetter(board, "uf2") is None
+
+
+def test_platformio_is_passed_over_for_a_firmware_that_it_did_not_build(fakes: FakePrograms, elf: Path) -> None:
+    fakes.add("pio", "openocd")
+    board = hardware_board(PLATFORMIO, OPENOCD)
+    assert choose_programmer(board, elf=elf).tool == "openocd"
+    assert choose_programmer(board, elf=pio_build(elf.parent / "project")).tool == "platformio"
 
 
 def test_a_missing_tool_is_named_with_the_way_to_install_it(fakes: FakePrograms, elf: Path) -> None:
