@@ -1,88 +1,87 @@
-/* Mean over windows with the Arm DSP extension: SXTAB16 adds four channels to two pairs of sums. A sum of at most 255
- * int8 values fits its half. The last channels are computed again with those before them where they are fewer than
- * four.
- */
+/* Mean over windows with the Arm DSP extension: sums of eight channels (see sums_dsp.h), and no division for any of
+ * them (see average_pool2d_s8.h). */
 #include "average_pool2d_s8.h"
-#include "dsp.h"
+#include "sums_dsp.h"
 
-enum { GROUP = 4 };
+typedef tinyopt_average_pool2d_s8_window window_t;
 
-/* The pixels of a window inside the image, `height` x `width` from `from`; `pitch`, `step`: bytes from a row, a pixel
- * to the next. even, odd: sums of channels 0 and 2, 1 and 3. */
-typedef struct {
-  int32_t height, width;
-  int32_t pitch, step;
-  uint32_t even, odd;
-} window_t;
-
-TINYOPT_NEVER_INLINE static void add_up(window_t *window, const int8_t *from) {
-  int32_t step = window->step;
-  uint32_t even = 0;
-  uint32_t odd = 0;
-  for (int32_t rows = window->height; rows > 0; --rows, from += window->pitch) {
-    const int8_t *pixel = from;
-    int32_t left = window->width;
-    for (; left >= 2; left -= 2, pixel += 2 * step) {
-      uint32_t first = tinyopt_load_s8x4(pixel);
-      uint32_t second = tinyopt_load_s8x4(pixel + step);
-      even = tinyopt_sxtab16(even, first);
-      odd = tinyopt_sxtab16_ror8(odd, first);
-      even = tinyopt_sxtab16(even, second);
-      odd = tinyopt_sxtab16_ror8(odd, second);
-    }
-    if (left > 0) {
-      uint32_t word = tinyopt_load_s8x4(pixel);
-      even = tinyopt_sxtab16(even, word);
-      odd = tinyopt_sxtab16_ror8(odd, word);
-    }
+/* Sums of a group that begins `c` channels behind the window's first. */
+static TINYOPT_ALWAYS_INLINE tinyopt_group_sums add_up(const window_t *window, int32_t c, int32_t second) {
+  tinyopt_group_sums sums = {0, 0, 0, 0};
+  const int8_t *row = window->from + c;
+  for (int32_t rows = window->height; rows > 0; --rows, row += window->pitch) {
+    tinyopt_group_add(&sums, row, window->width, window->step, second);
   }
-  window->even = even;
-  window->odd = odd;
+  return sums;
 }
 
-/* Functions of their own: four in a row would be as long as the rest. */
-TINYOPT_NEVER_INLINE static int8_t mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
-  return tinyopt_average_pool2d_s8_mean(op, sum, count, false);
+/* SMLAWB of the reciprocal and a sum is the mean with SHORT_BITS fractional bits. */
+enum { SHORT_BITS = TINYOPT_SHORT_RECIPROCAL_BITS - 16 };
+
+/* Four means in a word. */
+static inline uint32_t means_of(uint32_t even, uint32_t odd, int32_t reciprocal) {
+  const int32_t half = 1 << (SHORT_BITS - 1);
+  uint32_t first = (uint32_t)(tinyopt_smlawb(reciprocal, even, half) >> SHORT_BITS);
+  uint32_t second = (uint32_t)(tinyopt_smlawb(reciprocal, odd, half) >> SHORT_BITS);
+  uint32_t third = (uint32_t)(tinyopt_smlawt(reciprocal, even, half) >> SHORT_BITS);
+  uint32_t fourth = (uint32_t)(tinyopt_smlawt(reciprocal, odd, half) >> SHORT_BITS);
+  return (first & 255u) | (second & 255u) << 8 | (third & 255u) << 16 | fourth << 24;
 }
 
-TINYOPT_NEVER_INLINE static int8_t rescaled_mean(const tinyopt_average_pool2d_s8 *op, int32_t sum, int32_t count) {
-  return tinyopt_average_pool2d_s8_mean(op, sum, count, true);
+TINYOPT_NEVER_INLINE static uint32_t clamped(const tinyopt_average_pool2d_s8 *op, uint32_t means) {
+  uint32_t low = 0x01010101u * (uint32_t)(uint8_t)op->clamp_low;
+  uint32_t high = 0x01010101u * (uint32_t)(uint8_t)op->clamp_high;
+  return tinyopt_min_s8x4(tinyopt_max_s8x4(means, low), high);
 }
 
-static TINYOPT_ALWAYS_INLINE void pool(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output,
-                                       bool rescale) {
-  window_t window = {.pitch = op->input_width * op->channels, .step = op->channels};
-  for (int32_t batch = 0; batch < op->batches; ++batch) {
-    for (int32_t y = 0; y < op->output_height; ++y) {
-      int32_t top = y * op->stride_height - op->pad_top;
-      tinyopt_taps rows = tinyopt_taps_inside(top, op->kernel_height, 1, op->input_height);
-      window.height = rows.end - rows.first;
-      for (int32_t x = 0; x < op->output_width; ++x) {
-        int32_t left = x * op->stride_width - op->pad_left;
-        tinyopt_taps columns = tinyopt_taps_inside(left, op->kernel_width, 1, op->input_width);
-        window.width = columns.end - columns.first;
-        const int8_t *from = input + (top + rows.first) * window.pitch + (left + columns.first) * op->channels;
-        for (int32_t done = 0; done < op->channels; done += GROUP) {
-          int32_t c = tinyopt_min(done, op->channels - GROUP);
-          add_up(&window, from + c);
-          const int32_t sums[GROUP] = {tinyopt_low_half(window.even), tinyopt_low_half(window.odd),
-                                       tinyopt_high_half(window.even), tinyopt_high_half(window.odd)};
-          for (int32_t i = 0; i < GROUP; ++i) {
-            int32_t count = window.height * window.width;
-            output[c + i] = rescale ? rescaled_mean(op, sums[i], count) : mean(op, sums[i], count);
-          }
-        }
-        output += op->channels;
+static void means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  const bool clamps = op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX;
+  const int32_t channels = op->channels;
+  const int32_t second = tinyopt_group_second(channels);
+  const int32_t reciprocal = tinyopt_short_reciprocal(window->height * window->width);
+  for (int32_t done = 0; done < channels; done += TINYOPT_GROUP) {
+    int32_t c = tinyopt_group_begin(done, channels);
+    tinyopt_group_sums sums = add_up(window, c, second);
+    uint32_t first_means = means_of(sums.even, sums.odd, reciprocal);
+    uint32_t second_means = means_of(sums.second_even, sums.second_odd, reciprocal);
+    if (clamps) {
+      first_means = clamped(op, first_means);
+      second_means = clamped(op, second_means);
+    }
+    memcpy(output + c, &first_means, sizeof first_means);
+    memcpy(output + c + second, &second_means, sizeof second_means);
+  }
+}
+
+static void rescaled_means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  const int32_t channels = op->channels;
+  const int32_t second = tinyopt_group_second(channels);
+  const int32_t count = window->height * window->width;
+  const int32_t zero_point = count * op->input_zero_point;
+  const int32_t multiplier = op->multiplier;
+  const int32_t right = -op->shift - 1;
+  const int32_t offset = 2 * op->output_zero_point + 1;
+  const tinyopt_long_reciprocal reciprocal = tinyopt_long_reciprocal_of(count);
+  for (int32_t done = 0; done < channels; done += TINYOPT_GROUP) {
+    int32_t c = tinyopt_group_begin(done, channels);
+    tinyopt_group_sums sums = add_up(window, c, second);
+    const uint32_t pairs[4] = {sums.even, sums.odd, sums.second_even, sums.second_odd};
+    for (int32_t i = 0; i < 4; ++i) {
+      int8_t *to = output + c + (i & 1) + (i < 2 ? 0 : second);
+      for (int32_t half = 0; half < 2; ++half) {
+        int32_t sum = (half ? tinyopt_high_half(pairs[i]) : tinyopt_low_half(pairs[i])) - zero_point;
+        int32_t fine = tinyopt_fine_mean(sum, &reciprocal);
+        int32_t value = tinyopt_requantize_doubled_s8(2 * fine, multiplier, right, offset);
+        to[2 * half] = (int8_t)tinyopt_clamp(value, op->clamp_low, op->clamp_high);
       }
     }
-    input += op->input_height * window.pitch;
   }
 }
 
 void tinyopt_average_pool2d_s8_dsp(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
-  pool(op, input, output, false);
+  tinyopt_average_pool2d_s8_windows(op, input, output, means);
 }
 
 void tinyopt_average_pool2d_s8_rescale_dsp(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
-  pool(op, input, output, true);
+  tinyopt_average_pool2d_s8_windows(op, input, output, rescaled_means);
 }

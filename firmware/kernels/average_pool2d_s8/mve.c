@@ -1,53 +1,103 @@
-/* Mean over windows with Helium: sums of four channels at a time, which are then divided one by one. */
+/* Mean over windows with Helium: sums of eight channels, 16 bits each, and no division (see average_pool2d_s8.h). */
 #include "average_pool2d_s8.h"
 #include "mve.h"
 
-/* Sums of up to four channels of a window of `height` x `width` pixels; `pitch`: bytes from a row to the next. */
-static void add_up(const int8_t *from, int32_t height, int32_t width, int32_t pitch, int32_t step, int32_t channels,
-                   int32_t sums[4]) {
+enum { GROUP = 8 };
+
+typedef tinyopt_average_pool2d_s8_window window_t;
+
 #if TINYOPT_HAS_MVE
-  mve_pred16_t lanes = vctp32q((uint32_t)channels);
-  int32x4_t sum = vdupq_n_s32(0);
-  for (; height > 0; --height, from += pitch) {
-    const int8_t *pixel = from;
-    for (int32_t j = width; j > 0; --j, pixel += step) {
-      sum = vaddq_s32(sum, vldrbq_z_s32(pixel, lanes));
+
+/* Sums of up to eight channels from `row` on. */
+static inline int16x8_t add_up(const window_t *window, const int8_t *row, mve_pred16_t lanes) {
+  int16x8_t sums = vdupq_n_s16(0);
+  const int32_t step = window->step;
+  for (int32_t i = window->height; i > 0; --i, row += window->pitch) {
+    const int8_t *pixel = row;
+    for (int32_t j = window->width; j > 0; --j, pixel += step) {
+      sums = vaddq_s16(sums, vldrbq_z_s16(pixel, lanes));
     }
   }
-  vst1q_s32(sums, sum);
-#else
-  memset(sums, 0, 4 * sizeof *sums);
-  for (int32_t i = 0; i < height; ++i) {
-    for (int32_t j = 0; j < width; ++j) {
-      for (int32_t c = 0; c < tinyopt_min(4, channels); ++c) {
-        sums[c] += from[i * pitch + j * step + c];
-      }
-    }
-  }
-#endif
+  return sums;
 }
 
-void tinyopt_average_pool2d_s8_mve(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
-  int32_t pitch = op->input_width * op->channels;
-  for (int32_t batch = 0; batch < op->batches; ++batch) {
-    for (int32_t y = 0; y < op->output_height; ++y) {
-      int32_t top = y * op->stride_height - op->pad_top;
-      tinyopt_taps rows = tinyopt_taps_inside(top, op->kernel_height, 1, op->input_height);
-      for (int32_t x = 0; x < op->output_width; ++x) {
-        int32_t left = x * op->stride_width - op->pad_left;
-        tinyopt_taps columns = tinyopt_taps_inside(left, op->kernel_width, 1, op->input_width);
-        int32_t height = rows.end - rows.first;
-        int32_t width = columns.end - columns.first;
-        const int8_t *from = input + (top + rows.first) * pitch + (left + columns.first) * op->channels;
-        for (int32_t c = 0; c < op->channels; c += 4, from += 4) {
-          int32_t sums[4];
-          add_up(from, height, width, pitch, op->channels, op->channels - c, sums);
-          for (int32_t lane = 0; lane < tinyopt_min(4, op->channels - c); ++lane) {
-            *output++ = tinyopt_average_pool2d_s8_mean(op, sums[lane], height * width, op->rescale);
-          }
-        }
-      }
-    }
-    input += op->input_height * pitch;
+static void means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  /* Of 2 * 2^14 times sum times reciprocal the upper half has this many fractional bits. */
+  enum { BITS = TINYOPT_SHORT_RECIPROCAL_BITS + 15 - 32 };
+  const int32_t reciprocal = tinyopt_short_reciprocal(window->height * window->width);
+  const int16x8_t low = vdupq_n_s16((int16_t)op->clamp_low);
+  const int16x8_t high = vdupq_n_s16((int16_t)op->clamp_high);
+  const int8_t *from = window->from;
+  for (int32_t left = op->channels; left > 0; left -= GROUP, from += GROUP, output += GROUP) {
+    mve_pred16_t lanes = vctp16q((uint32_t)left);
+    int16x8_t sums = add_up(window, from, lanes);
+    int32x4_t even = vqdmulhq_n_s32(vshllbq_n_s16(sums, 14), reciprocal);
+    int32x4_t odd = vqdmulhq_n_s32(vshlltq_n_s16(sums, 14), reciprocal);
+    int16x8_t value = vrshrntq_n_s32(vrshrnbq_n_s32(sums, even, BITS), odd, BITS);
+    vstrbq_p_s16(output, vminq_s16(vmaxq_s16(value, low), high), lanes);
   }
+}
+
+/* Four outputs from sums less the zero points: see tinyopt_fine_mean. */
+static inline int32x4_t rescaled(const tinyopt_average_pool2d_s8 *op, int32x4_t sums,
+                                 const tinyopt_long_reciprocal *reciprocal) {
+  int32x4_t fine = vqdmulhq_n_s32(vshlq_n_s32(sums, 13), reciprocal->value);
+  fine = vrshlq_n_s32(fine, -4 - reciprocal->bits);
+  int32x4_t values = tinyopt_mve_requantize(fine, vdupq_n_s32(op->multiplier), vdupq_n_s32(op->shift));
+  return tinyopt_mve_output(values, op->output_zero_point, vdupq_n_s32(op->clamp_low), vdupq_n_s32(op->clamp_high));
+}
+
+static void rescaled_means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  const int32_t count = window->height * window->width;
+  const int32_t zero_point = count * op->input_zero_point;
+  const tinyopt_long_reciprocal reciprocal = tinyopt_long_reciprocal_of(count);
+  const int8_t *from = window->from;
+  for (int32_t left = op->channels; left > 0; left -= GROUP, from += GROUP, output += GROUP) {
+    mve_pred16_t lanes = vctp16q((uint32_t)left);
+    int16x8_t sums = add_up(window, from, lanes);
+    int32x4_t even = rescaled(op, vsubq_n_s32(vmovlbq_s16(sums), zero_point), &reciprocal);
+    int32x4_t odd = rescaled(op, vsubq_n_s32(vmovltq_s16(sums), zero_point), &reciprocal);
+    vstrbq_p_s16(output, vmovntq_s32(vmovnbq_s32(sums, even), odd), lanes);
+  }
+}
+
+#else /* the same computation in C, for tests on other machines */
+
+static int32_t sum_of(const window_t *window, int32_t c) {
+  int32_t sum = 0;
+  for (int32_t i = 0; i < window->height; ++i) {
+    for (int32_t j = 0; j < window->width; ++j) {
+      sum += window->from[i * window->pitch + j * window->step + c];
+    }
+  }
+  return sum;
+}
+
+static void means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  const int32_t reciprocal = tinyopt_short_reciprocal(window->height * window->width);
+  for (int32_t c = 0; c < op->channels; ++c) {
+    int64_t product = (int64_t)sum_of(window, c) * reciprocal;
+    int64_t mean = (product + (1 << (TINYOPT_SHORT_RECIPROCAL_BITS - 1))) >> TINYOPT_SHORT_RECIPROCAL_BITS;
+    output[c] = (int8_t)tinyopt_clamp((int32_t)mean, op->clamp_low, op->clamp_high);
+  }
+}
+
+static void rescaled_means(const tinyopt_average_pool2d_s8 *op, const window_t *window, int8_t *output) {
+  const int32_t count = window->height * window->width;
+  const tinyopt_long_reciprocal reciprocal = tinyopt_long_reciprocal_of(count);
+  for (int32_t c = 0; c < op->channels; ++c) {
+    int32_t fine = tinyopt_fine_mean(sum_of(window, c) - count * op->input_zero_point, &reciprocal);
+    output[c] =
+        tinyopt_requantize_s8(fine, op->multiplier, op->shift, op->output_zero_point, op->clamp_low, op->clamp_high);
+  }
+}
+
+#endif
+
+void tinyopt_average_pool2d_s8_mve(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
+  tinyopt_average_pool2d_s8_windows(op, input, output, means);
+}
+
+void tinyopt_average_pool2d_s8_rescale_mve(const tinyopt_average_pool2d_s8 *op, const int8_t *input, int8_t *output) {
+  tinyopt_average_pool2d_s8_windows(op, input, output, rescaled_means);
 }

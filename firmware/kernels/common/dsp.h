@@ -190,6 +190,24 @@ static inline int32_t tinyopt_smlatb(uint32_t a, uint32_t b, int32_t sum) {
 #endif
 }
 
+/* SMLAWB: sum + (a * low(b) >> 16). */
+static inline int32_t tinyopt_smlawb(int32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlawb(a, (int32_t)b, sum);
+#else
+  return sum + (int32_t)(((int64_t)a * tinyopt_low_half(b)) >> 16);
+#endif
+}
+
+/* SMLAWT: sum + (a * high(b) >> 16). */
+static inline int32_t tinyopt_smlawt(int32_t a, uint32_t b, int32_t sum) {
+#if TINYOPT_HAS_DSP
+  return __smlawt(a, (int32_t)b, sum);
+#else
+  return sum + (int32_t)(((int64_t)a * tinyopt_high_half(b)) >> 16);
+#endif
+}
+
 /* SMMULR: the upper half of a * b, rounded to nearest, ties up. */
 static inline int32_t tinyopt_smmulr(int32_t a, int32_t b) {
 #if TINYOPT_HAS_DSP

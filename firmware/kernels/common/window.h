@@ -23,6 +23,13 @@ static inline tinyopt_taps tinyopt_taps_inside(int32_t origin, int32_t kernel, i
   return taps;
 }
 
+/* The same for taps that are neighbours. */
+static inline tinyopt_taps tinyopt_window_inside(int32_t origin, int32_t kernel, int32_t size) {
+  int32_t first = origin < 0 ? -origin : 0;
+  int32_t end = size - origin < kernel ? size - origin : kernel;
+  return (tinyopt_taps){first, end > first ? end : first};
+}
+
 /* The element of the input that a tap of a transposed convolution takes its product from, or -1 where there is none.
  * `distance`: the output position minus the tap's offset. */
 static inline int32_t tinyopt_input_of_tap(int32_t distance, int32_t stride, int32_t size) {

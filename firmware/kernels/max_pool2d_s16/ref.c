@@ -13,10 +13,10 @@ void tinyopt_max_pool2d_s16_ref(const tinyopt_max_pool2d_s16 *op, const int16_t 
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     for (int32_t y = 0; y < op->output_height; ++y) {
       int32_t top = y * op->stride_height - op->pad_top;
-      tinyopt_taps rows = tinyopt_taps_inside(top, op->kernel_height, 1, op->input_height);
+      tinyopt_taps rows = tinyopt_window_inside(top, op->kernel_height, op->input_height);
       for (int32_t x = 0; x < op->output_width; ++x) {
         int32_t left = x * op->stride_width - op->pad_left;
-        tinyopt_taps columns = tinyopt_taps_inside(left, op->kernel_width, 1, op->input_width);
+        tinyopt_taps columns = tinyopt_window_inside(left, op->kernel_width, op->input_width);
         for (int32_t c = 0; c < op->channels; ++c) {
           output[c] = INT16_MIN;
         }

@@ -46,5 +46,4 @@ KERNELS = (
     *elementwise_dsp.products("mve", 5.5),
     _like("lut_s8_ref", _per_output(0.4)),
     _like("max_pool2d_s8_ref", _pooling(16, 5, 0), ("window.h",)),
-    replace(_like("average_pool2d_s8_ref", _pooling(4, 5, 16), ("window.h",)), accepts=pooling.accepts_average_s8),
 )

@@ -10,6 +10,7 @@ from tinyopt.plan.kernel import Call, Kernel, Value, all_dtypes
 from tinyopt.plan.packing import float_limits, output_limits
 
 _HEADERS = ("common.h", "window.h")
+_EXTENSIONS: dict[str, tuple[str, ...]] = {"ref": (), "dsp": ("dsp.h", "sums_dsp.h"), "mve": ("mve.h",)}
 _MAX_WINDOW = 32767
 """Elements of a window: sums and products of the mean stay inside int32."""
 _MAX_NARROW_WINDOW = 255
@@ -75,20 +76,22 @@ def _cost(per_tap: float, per_output: float) -> Callable[[Graph, Operator], floa
     return cost
 
 
-accepts_average_s8 = _accepts(ops.AveragePool2d, DType.INT8)
-"""Whatever the quantization of input and output."""
-
-
 def _one_quantization(graph: Graph, operator: Operator) -> bool:
     return graph.ins(operator)[0].quantization == graph.outs(operator)[0].quantization
 
 
-def _is_wide(graph: Graph, operator: Operator) -> bool:
-    """Four channels and more, and sums of a window that fit 16 bits."""
+def _is_narrow(graph: Graph, operator: Operator) -> bool:
+    """Windows whose sums fit 16 bits; with a quantization each, an output scaled down by at least a half."""
     a = operator.attributes
-    assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
-    small = isinstance(a, ops.MaxPool2d) or a.kernel[0] * a.kernel[1] <= _MAX_NARROW_WINDOW
-    return graph.ins(operator)[0].shape[3] >= 4 and small
+    assert isinstance(a, ops.AveragePool2d)
+    x, y = graph.ins(operator)[0], graph.outs(operator)[0]
+    if a.kernel[0] * a.kernel[1] > _MAX_NARROW_WINDOW:
+        return False
+    return _one_quantization(graph, operator) or average_rescale(x, y)[1] <= -1
+
+
+def _has_words(graph: Graph, operator: Operator) -> bool:
+    return graph.ins(operator)[0].shape[3] >= 4
 
 
 def _kernel(
@@ -110,44 +113,40 @@ def _kernel(
         lambda graph, operator: of_kind(graph, operator) and fits(graph, operator),
         _lower,
         _cost(per_tap, per_output),
-        requires=frozenset({"dsp"}) if source == "dsp" else frozenset(),
-        needs=_HEADERS if source == "ref" else (*_HEADERS, "dsp.h"),
+        requires=frozenset() if source == "ref" else frozenset({source}),
+        needs=(*_HEADERS, *_EXTENSIONS[source]),
+    )
+
+
+def _average(name: str, per_tap: float, per_output: float, *, words: bool = False) -> tuple[Kernel, Kernel]:
+    """For input and output of one quantization, and of one each."""
+    narrow = name != "ref"
+
+    def fits(rescale: bool) -> Callable[[Graph, Operator], bool]:
+        def accepts(graph: Graph, operator: Operator) -> bool:
+            if _one_quantization(graph, operator) == rescale or (words and not _has_words(graph, operator)):
+                return False
+            return not narrow or _is_narrow(graph, operator)
+
+        return accepts
+
+    family, kind = "average_pool2d_s8", ops.AveragePool2d
+    return (
+        _kernel(family, kind, DType.INT8, per_tap, name=name, fits=fits(False), per_output=per_output),
+        _kernel(
+            family, kind, DType.INT8, per_tap, name=f"rescale_{name}", fits=fits(True), per_output=per_output + 25.0
+        ),
     )
 
 
 KERNELS = (
     _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 10.0),
-    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 2.8, name="dsp", fits=_is_wide, per_output=10.0),
+    _kernel("max_pool2d_s8", ops.MaxPool2d, DType.INT8, 2.8, name="dsp", fits=_has_words, per_output=6.0),
     _kernel("max_pool2d_s16", ops.MaxPool2d, DType.INT16, 6.0),
     _kernel("average_pool2d_s16", ops.AveragePool2d, DType.INT16, 5.0),
     _kernel("max_pool2d_f32", ops.MaxPool2d, DType.FLOAT32, 6.0),
-    _kernel("average_pool2d_s8", ops.AveragePool2d, DType.INT8, 10.0, fits=_one_quantization),
-    _kernel(
-        "average_pool2d_s8",
-        ops.AveragePool2d,
-        DType.INT8,
-        10.0,
-        name="rescale_ref",
-        fits=lambda graph, operator: not _one_quantization(graph, operator),
-        per_output=50.0,
-    ),
-    _kernel(
-        "average_pool2d_s8",
-        ops.AveragePool2d,
-        DType.INT8,
-        2.2,
-        name="dsp",
-        fits=lambda graph, operator: _one_quantization(graph, operator) and _is_wide(graph, operator),
-        per_output=25.0,
-    ),
-    _kernel(
-        "average_pool2d_s8",
-        ops.AveragePool2d,
-        DType.INT8,
-        2.2,
-        name="rescale_dsp",
-        fits=lambda graph, operator: not _one_quantization(graph, operator) and _is_wide(graph, operator),
-        per_output=45.0,
-    ),
+    *_average("ref", 8.0, 30.0),
+    *_average("dsp", 1.6, 8.0, words=True),
+    *_average("mve", 0.8, 4.0),
     _kernel("average_pool2d_f32", ops.AveragePool2d, DType.FLOAT32, 6.0),
 )

@@ -135,7 +135,7 @@ def _sums_of_four(suffix: str, least: int, feature: str, per_element: float) -> 
         _lower,
         cost,
         requires=frozenset({feature}),
-        needs=(*_HEADERS, f"{suffix}.h"),
+        needs=(*_HEADERS, f"{suffix}.h", *(("sums_dsp.h",) if suffix == "dsp" else ())),
     )
 
 
