@@ -111,32 +111,34 @@ class BlockClient:
         self._reply_times: dict[tuple[int, int], _ReplyTime] = {}
         self.repeats = 0
 
-    def wait_until_ready(self) -> None:
+    def wait_until_ready(self, *, timeout: float | None = None) -> None:
         """Wait for the greeting of a device that was just started: before it, bytes may be lost.
 
         Raises:
             DeviceError: no greeting.
         """
+        patience = self._timeout if timeout is None else timeout
         while b"m-ready" not in self._decoder.text:
-            data = self._transport.read(self._timeout)
+            data = self._transport.read(patience)
             if not data:
-                raise DeviceSilent(self._silence(self._timeout))
+                raise DeviceSilent(self._silence(patience))
             self._decoder.feed(data)
             self._raise_fault()
 
-    def find(self) -> DeviceInfo:
+    def find(self, *, timeout: float | None = None) -> DeviceInfo:
         """Reach a device that may be in any state: just reset, or waiting for the rest of a frame of an earlier host.
 
         Raises:
             DeviceError: no answer after several attempts.
         """
+        limit = self._timeout if timeout is None else timeout
         patience, padding = 0.5, 16
         while True:
-            self._transport.write(bytes(padding), self._timeout)
+            self._transport.write(bytes(padding), limit)
             try:
-                return self.hello(timeout=min(patience, self._timeout))
+                return self.hello(timeout=min(patience, limit))
             except DeviceSilent:
-                if patience >= self._timeout:
+                if patience >= limit:
                     raise
                 self._decoder.reset()
                 patience, padding = patience * 4, min(padding * 16, 65536)

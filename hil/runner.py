@@ -17,7 +17,7 @@ import numpy.typing as npt
 from hil.cycles import CORES, Counts, InferenceCounts, plugin_option, read_counts
 from hil.emulators import start_emulator
 from hil.protocol import BlockClient, DeviceInfo, FirmwareFault, RunReply
-from hil.transports import SerialTransport
+from hil.transports import open_console
 from tinyopt.board import Board
 from tinyopt.build import Firmware, function_at
 from tinyopt.errors import DeviceError, ToolError
@@ -133,13 +133,8 @@ def measure(
         raise DeviceError("there are no samples to run")
     with _connected(firmware, board, port, timeout) as client:
         info = client.info
-        _check_outputs(info, outputs)
-        first = client.run(data[0])
-        stack = _again(client, data[0], first, stack=True).stack
-        profile: tuple[int, ...] = ()
-        if layers:
-            _again(client, data[0], first, layers=True)
-            profile = client.layers()
+        check_outputs(info, outputs)
+        first, stack, profile = probe(client, data[0], layers=layers)
         replies = [_again(client, data[0], first)]
         for index, sample in enumerate(data):
             if index:
@@ -152,13 +147,13 @@ def measure(
     notes: tuple[str, ...] = ()
     emulated = board.emulator is not None and port is None
     if cycles and emulated:
-        exact, notes = _with_cycle_model(firmware, board, data[0], first, timeout)
-    unit = _instruction_unit(board, info, emulated)
+        exact, notes = with_cycle_model(firmware, board, data[0], first, timeout)
+    unit = instruction_unit(board, info, emulated)
     counted = [reply.count for reply in replies]
     if exact and unit:
-        counted = [_unwrapped(count, exact[0].total.instructions / unit) for count in counted]
+        counted = [unwrapped(count, exact[0].total.instructions / unit) for count in counted]
     median = statistics.median(counted)
-    cost = _exact_cost(board, exact[0].total) if exact else _counted_cost(median, board, info, unit, emulated)
+    cost = exact_cost(board, exact[0].total) if exact else counted_cost(median, board, info, unit, emulated)
     return Measurement(
         outputs=tuple(_typed(reply, outputs) for reply in replies),
         instructions=_scaled(median, unit),
@@ -169,11 +164,7 @@ def measure(
         traffic=cost.traffic,
         wait_cycles=cost.wait_cycles,
         energy_nj=cost.energy_nj,
-        layers=(
-            tuple(_exact_cost(board, part) for part in exact[1].layers)
-            if exact and len(exact[1].layers) == len(profile)
-            else tuple(_counted_cost(count, board, info, unit, emulated) for count in profile)
-        ),
+        layers=layer_costs(board, info, profile, exact, emulated=emulated),
         stack_bytes=stack,
         device=info,
         seconds=time.monotonic() - started,
@@ -190,11 +181,11 @@ def _to_bytes(sample: Sample) -> list[bytes]:
 
 @contextmanager
 def _connected(
-    firmware: Firmware, board: Board, port: str | None, timeout: float, plugin: str | None = None
+    firmware: Firmware | Path, board: Board, port: str | None, timeout: float, plugin: str | None = None
 ) -> Iterator[BlockClient]:
     """A client of the started board."""
     if board.emulator is not None and port is None:
-        with start_emulator(board, firmware.elf, plugin=plugin) as emulator, _named_faults(firmware):
+        with start_emulator(board, elf_of(firmware), plugin=plugin) as emulator, named_faults(firmware):
             client = BlockClient(emulator.transport, timeout=timeout)
             client.wait_until_ready()
             client.hello()
@@ -202,29 +193,68 @@ def _connected(
         return
     if port is None:
         raise DeviceError(f"board '{board.name}' is hardware: say which serial port it is on")
-    transport = SerialTransport(port)
+    transport = open_console(port, board.baud_rate)
     try:
         client = BlockClient(transport, timeout=timeout)
-        with _named_faults(firmware):
+        with named_faults(firmware):
             client.find()
             yield client
     finally:
         transport.close()
 
 
+def elf_of(firmware: Firmware | Path) -> Path:
+    """The file of a firmware."""
+    return firmware if isinstance(firmware, Path) else firmware.elf
+
+
 @contextmanager
-def _named_faults(firmware: Firmware) -> Iterator[None]:
+def named_faults(firmware: Firmware | Path | None) -> Iterator[None]:
     """Says in which function a firmware crashed."""
     try:
         yield
     except FirmwareFault as fault:
-        where = function_at(firmware.elf, fault.pc) if fault.pc is not None and not fault.where else None
+        if firmware is None or fault.pc is None or fault.where:
+            raise
+        where = function_at(elf_of(firmware), fault.pc)
         if where is None:
             raise
         raise FirmwareFault(fault.details, where) from None
 
 
-def _check_outputs(info: DeviceInfo, outputs: Sequence[OutputType] | None) -> None:
+def probe(
+    client: BlockClient, sample: Sequence[bytes], *, layers: bool = True
+) -> tuple[RunReply, int | None, tuple[int, ...]]:
+    """The first inference, its stack, and the counter's steps per layer; the same sample several times over.
+
+    Raises:
+        DeviceError: outputs that are not the same every time.
+    """
+    client.reset()
+    first = client.run(sample)
+    stack = _again(client, sample, first, stack=True).stack
+    if not layers:
+        return first, stack, ()
+    _again(client, sample, first, layers=True)
+    return first, stack, client.layers()
+
+
+def layer_costs(
+    board: Board,
+    info: DeviceInfo,
+    profile: Sequence[int],
+    exact: tuple[InferenceCounts, InferenceCounts] | None,
+    *,
+    emulated: bool,
+) -> tuple[Cost, ...]:
+    """Of every layer: as the cycle model has them, else as the device counted them."""
+    if exact and len(exact[1].layers) == len(profile):
+        return tuple(exact_cost(board, part) for part in exact[1].layers)
+    unit = instruction_unit(board, info, emulated)
+    return tuple(counted_cost(count, board, info, unit, emulated) for count in profile)
+
+
+def check_outputs(info: DeviceInfo, outputs: Sequence[OutputType] | None) -> None:
     if outputs is None:
         return
     wanted = tuple(int(dtype.itemsize * np.prod(shape, dtype=np.int64)) for dtype, shape in outputs)
@@ -244,8 +274,8 @@ def _again(client: BlockClient, sample: Sequence[bytes], first: RunReply, **what
     return reply
 
 
-def _with_cycle_model(
-    firmware: Firmware, board: Board, sample: Sequence[bytes], first: RunReply, timeout: float
+def with_cycle_model(
+    firmware: Firmware | Path, board: Board, sample: Sequence[bytes], first: RunReply, timeout: float
 ) -> tuple[tuple[InferenceCounts, InferenceCounts] | None, tuple[str, ...]]:
     """Counts of the first sample: as it is shipped, and with hooks around the layers."""
     emulator = board.emulator
@@ -267,7 +297,7 @@ def _with_cycle_model(
     return (counts[0], counts[1]), ()
 
 
-def _instruction_unit(board: Board, info: DeviceInfo, emulated: bool = True) -> float | None:
+def instruction_unit(board: Board, info: DeviceInfo, emulated: bool = True) -> float | None:
     """Instructions per step of the device's counter; None where it does not count them."""
     if info.counts_instructions:
         return 1.0
@@ -277,7 +307,7 @@ def _instruction_unit(board: Board, info: DeviceInfo, emulated: bool = True) -> 
     return 1e9 / (info.counter_hz * 2.0**board.emulator.icount_shift)
 
 
-def _unwrapped(count: int, near: float) -> int:
+def unwrapped(count: int, near: float) -> int:
     """A 32-bit count with the turns of the counter that bring it closest to what it must be near."""
     turns = round((near - count) / 2**32)
     return count + max(0, turns) * 2**32
@@ -287,7 +317,7 @@ def _scaled(count: float, unit: float | None) -> int | None:
     return None if unit is None else round(count * unit)
 
 
-def _exact_cost(board: Board, counts: Counts) -> Cost:
+def exact_cost(board: Board, counts: Counts) -> Cost:
     """A cost as the cycle model has it."""
     parts = (Traffic(m.name, *moved) for m, *moved in zip(board.memories, counts.bytes_read, counts.bytes_written))
     traffic = tuple(part for part in parts if part.bytes_read or part.bytes_written)
@@ -295,7 +325,7 @@ def _exact_cost(board: Board, counts: Counts) -> Cost:
     return Cost(counts.instructions, counts.cycles, None, traffic, counts.wait_cycles, energy)
 
 
-def _counted_cost(count: float, board: Board, info: DeviceInfo, unit: float | None, emulated: bool) -> Cost:
+def counted_cost(count: float, board: Board, info: DeviceInfo, unit: float | None, emulated: bool) -> Cost:
     """What ``count`` steps of the device's counter are: instructions, or time; on hardware whose counter runs with the
     core, cycles too."""
     if unit is not None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hil.protocol import DeviceInfo
-from hil.runner import _instruction_unit, _unwrapped, measure
+from hil.runner import instruction_unit, measure, unwrapped
 from tests.support.fake_device import MemoryTransport, Pretend
 from tinyopt.board import Energy, load_board
 from tinyopt.build import Firmware
@@ -20,7 +20,7 @@ from tinyopt.build import Firmware
 
 @given(st.integers(0, 1 << 36), st.integers(-1000, 1000))
 def test_a_counter_that_went_round_is_unwrapped(true_count: int, error: int) -> None:
-    assert _unwrapped(true_count % 2**32, max(0, true_count + error)) == true_count
+    assert unwrapped(true_count % 2**32, max(0, true_count + error)) == true_count
 
 
 def info(hz: int, instructions: bool = False) -> DeviceInfo:
@@ -38,18 +38,18 @@ def info(hz: int, instructions: bool = False) -> DeviceInfo:
 def test_steps_of_a_clock_are_instructions_where_the_emulator_says_how_long_one_takes(
     name: str, hz: int, unit: float | None
 ) -> None:
-    assert _instruction_unit(load_board(name), info(hz)) == unit
+    assert instruction_unit(load_board(name), info(hz)) == unit
 
 
 def test_a_counter_of_instructions_is_taken_as_it_is() -> None:
-    assert _instruction_unit(load_board("rv32_virt"), info(1_000_000_000, True)) == 1.0
+    assert instruction_unit(load_board("rv32_virt"), info(1_000_000_000, True)) == 1.0
 
 
 @pytest.mark.parametrize(("clock", "cycles", "energy"), [(25_000_000, 1000, 277.0), (50_000_000, None, None)])
 def test_hardware_whose_counter_runs_with_the_core_gives_cycles_of_inferences_and_layers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, clock: int, cycles: int | None, energy: float | None
 ) -> None:
-    monkeypatch.setattr("hil.runner.SerialTransport", lambda port: MemoryTransport(Pretend()))
+    monkeypatch.setattr("hil.runner.open_console", lambda port, baud_rate: MemoryTransport(Pretend()))
     figure = Energy(nj_per_cycle=0.277, error_percent=5, source="a test")
     board = load_board("mps2_an386").model_copy(update={"emulator": None, "clock_hz": clock, "energy": figure})
     firmware = cast(Firmware, SimpleNamespace(elf=tmp_path / "firmware.elf"))

@@ -11,6 +11,7 @@ from tinyopt import __version__
 from tinyopt.cli.aware import qat
 from tinyopt.cli.distill import distill
 from tinyopt.cli.factorize import factorize
+from tinyopt.cli.hil import hil_app
 from tinyopt.cli.platformio import platformio_app
 from tinyopt.cli.prune import prune
 from tinyopt.cli.quantize import quantize
@@ -28,6 +29,7 @@ boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of
 app.add_typer(boards_app, name="boards")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(platformio_app, name="platformio")
+app.add_typer(hil_app, name="hil")
 app.command()(prune)
 
 ModelArgument = Annotated[
