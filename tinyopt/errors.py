@@ -98,3 +98,9 @@ class BudgetError(TinyoptError):
     """A budget was not met; the message says what was found and by how much it misses."""
 
     exit_code = 11
+
+
+class LimitError(TinyoptError):
+    """A run breaks a limit that was set for it; the message lists which."""
+
+    exit_code = 1
