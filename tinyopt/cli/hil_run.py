@@ -27,7 +27,10 @@ PortOption = Annotated[
     Optional[str],  # noqa: UP045 - typer reads this annotation on Python 3.10
     typer.Option("--port", help="Console of the board: a serial port, tcp://HOST:PORT, unix:PATH, or auto."),
 ]
-LimitText = "{} as a value ({}) or a growth over the baseline (+2%)."
+LatencyLimit = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--max-latency", help="Largest median latency: a figure (12ms, 300us), or +2% over the baseline."),
+]
 
 
 def run(
@@ -123,3 +126,54 @@ def run(
             json_output=json_output,
         )
     )
+
+
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="A", help="Results of the baseline.", show_default=False)],
+    after: Annotated[Path, typer.Argument(metavar="B", help="Results of the run to judge.", show_default=False)],
+    max_latency: LatencyLimit = None,
+    max_p95: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--max-p95", help="Largest latency of all but one in twenty, as --max-latency."),
+    ] = None,
+    max_energy: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--max-energy", help="Largest energy of an inference: 1.2mJ, or +2%."),
+    ] = None,
+    min_accuracy: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--min-accuracy", help="Least accuracy: 90%, or -0.5% (points below the baseline)."),
+    ] = None,
+    max_flash: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--max-flash", help="Largest code and weights of the model: 64K, or +2%."),
+    ] = None,
+    max_ram: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--max-ram", help="Largest arena and stack: 16K, or +2%."),
+    ] = None,
+    junit: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--junit", help="Write the verdicts as JUnit XML to this file."),
+    ] = None,
+    markdown: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--markdown", help="Write the table as Markdown to this file."),
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Show what changed between two results, with noise, and hold the second to limits: a gate for CI.
+
+    The exit code is 1 when a limit is broken.
+    """
+    from tinyopt.cli.gate import compare_files
+
+    limits = {
+        "latency": max_latency,
+        "p95": max_p95,
+        "energy": max_energy,
+        "accuracy": min_accuracy,
+        "flash": max_flash,
+        "ram": max_ram,
+    }
+    compare_files(before, after, limits, junit=junit, markdown=markdown, json_output=json_output)
