@@ -13,7 +13,7 @@
  * ..._bits: output uint32 [batches][output_height][output_width][output_channels / 32 rounded up], packed again: bit o
  *   is 1 where sum >= thresholds[o]. Batch norm, bias, requantization and the next sign are in the thresholds.
  *
- * Input and output must not overlap. scratch: the words of one patch, unless contiguous is 1.
+ * Input and output must not overlap. scratch: twice the words of a patch, unless contiguous is 1.
  */
 #ifndef TINYOPT_XNOR_CONV2D_H
 #define TINYOPT_XNOR_CONV2D_H
@@ -73,37 +73,23 @@ static inline const uint32_t *tinyopt_xnor_tap(const tinyopt_xnor_conv2d *op, co
   return window->image + (row * op->input_width + column) * op->input_channels;
 }
 
-/* The patch of a window that is whole: where it lies, or a copy in scratch. */
-static inline const uint32_t *tinyopt_xnor_patch(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
-                                                 uint32_t *scratch) {
-  if (op->contiguous) {
-    return tinyopt_xnor_tap(op, window, 0, 0);
-  }
-  int32_t words = op->input_channels;
-  uint32_t *to = scratch;
+/* Copy the taps of a window that lie inside the image, [kernel_height][kernel_width][words]; the others are 0. With
+ * `inside` not NULL, write there which words are which: all bits set, or 0. */
+static inline void tinyopt_xnor_gather(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
+                                       uint32_t *patch, uint32_t *inside) {
   for (int32_t ky = 0; ky < op->kernel_height; ++ky) {
-    const uint32_t *from = tinyopt_xnor_tap(op, window, ky, 0);
-    for (int32_t kx = 0; kx < op->kernel_width; ++kx, from += op->dilation_width * words, to += words) {
-      for (int32_t i = 0; i < words; ++i) {
-        to[i] = from[i];
+    for (int32_t kx = 0; kx < op->kernel_width; ++kx) {
+      bool valid =
+          ky >= window->rows.first && ky < window->rows.end && kx >= window->columns.first && kx < window->columns.end;
+      const uint32_t *from = valid ? tinyopt_xnor_tap(op, window, ky, kx) : NULL;
+      for (int32_t i = 0; i < op->input_channels; ++i) {
+        *patch++ = from ? from[i] : 0u;
+        if (inside) {
+          *inside++ = from ? ~0u : 0u;
+        }
       }
     }
   }
-  return scratch;
-}
-
-/* Bits in which the taps inside the image differ from one channel's weights. */
-static inline int32_t tinyopt_xnor_differences(const tinyopt_xnor_conv2d *op, const tinyopt_xnor_window *window,
-                                               const uint32_t *weights) {
-  int32_t words = op->input_channels;
-  int32_t count = 0;
-  for (int32_t ky = window->rows.first; ky < window->rows.end; ++ky) {
-    for (int32_t kx = window->columns.first; kx < window->columns.end; ++kx) {
-      count += tinyopt_count_differences(tinyopt_xnor_tap(op, window, ky, kx),
-                                         weights + (ky * op->kernel_width + kx) * words, words);
-    }
-  }
-  return count;
 }
 
 /* Portable C. */

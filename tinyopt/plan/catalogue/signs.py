@@ -9,7 +9,6 @@ import numpy as np
 
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Graph, Operator, ops
-from tinyopt.graph.costs import operator_macs
 from tinyopt.plan.catalogue.convolution import window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packing import output_limits, requantization
@@ -34,7 +33,7 @@ def _lower_packing(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost_packing(graph: Graph, operator: Operator) -> float:
-    return 5.0 * graph.ins(operator)[0].size + 20.0 * graph.outs(operator)[0].size
+    return 8.0 * graph.ins(operator)[0].size + 40.0 * graph.outs(operator)[0].size
 
 
 # ---- convolution ----
@@ -47,7 +46,10 @@ def _contiguous(graph: Graph, operator: Operator) -> bool:
     _, height, width, _ = w.shape
     row_unbroken = width == 1 or a.dilation[1] == 1
     rows_joined = height == 1 or (width == x.shape[2] and a.dilation[0] == 1 and y.shape[2] == 1)
-    return row_unbroken and rows_joined
+    last_row = (y.shape[1] - 1) * a.stride[0] + (height - 1) * a.dilation[0]
+    last_column = (y.shape[2] - 1) * a.stride[1] + (width - 1) * a.dilation[1]
+    inside = not (a.padding.top or a.padding.left) and last_row < x.shape[1] and last_column < x.shape[2]
+    return row_unbroken and rows_joined and inside
 
 
 def _accepts(packed: bool) -> Callable[[Graph, Operator], bool]:
@@ -79,18 +81,32 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         "output_channels": w.shape[0],
         "contiguous": int(contiguous),
     }
-    scratch = 0 if contiguous else 4 * w.size // w.shape[0]
+    scratch = 0 if contiguous else 8 * w.size // w.shape[0]
     return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch)
 
 
+def _whole_windows(graph: Graph, operator: Operator) -> int:
+    """Output pixels whose window lies inside the image."""
+    a, (x, w), y = operator.attributes, graph.ins(operator)[:2], graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    pixels = y.shape[0]
+    for axis, before in enumerate((a.padding.top, a.padding.left)):
+        starts = np.arange(y.shape[1 + axis]) * a.stride[axis] - before
+        ends = starts + (w.shape[1 + axis] - 1) * a.dilation[axis]
+        pixels *= int(((starts >= 0) & (ends < x.shape[1 + axis])).sum())
+    return pixels
+
+
 def _cost(graph: Graph, operator: Operator) -> float:
-    """Fitted on the emulated M4: words of weights per pixel, and what an output and a pixel take beside them."""
+    """Fitted on the emulated M4: words of weights per pixel, more at the border, and what outputs and pixels take."""
     a, w, y = operator.attributes, graph.ins(operator)[1], graph.outs(operator)[0]
     assert isinstance(a, ops.XnorConv2d)
-    pixels = math.prod(y.shape[:3])
-    outputs = pixels * w.shape[0]
-    gather = 0 if _contiguous(graph, operator) else 8 * w.size // w.shape[0]
-    return 10.0 * operator_macs(graph, operator) / 32 + (30 if a.packed else 50) * outputs + pixels * (60 + gather)
+    pixels, whole, patch = math.prod(y.shape[:3]), _whole_windows(graph, operator), w.size // w.shape[0]
+    per_word, per_output = (11, 21) if patch <= 2 else (14, 43)
+    words = w.size * (per_word * whole + 19 * (pixels - whole))
+    outputs = pixels * w.shape[0] * (per_output if a.packed else per_output + 40)
+    gather = 0 if _contiguous(graph, operator) else 12 * patch
+    return words + outputs + pixels * (100 + gather) + 300
 
 
 def _kernel(name: str, packed: bool) -> Kernel:
@@ -102,7 +118,7 @@ def _kernel(name: str, packed: bool) -> Kernel:
         accepts=_accepts(packed),
         lower=_lower,
         cost=_cost,
-        needs=("common.h", "signs.h", "window.h"),
+        needs=("common.h", "signs.h", "pixels.h", "window.h"),
         uses_scratch=True,
     )
 
