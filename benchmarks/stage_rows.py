@@ -101,7 +101,7 @@ class Lab:
         return quantize(graph, self.calibration(graph), config)
 
     def aware(self, graph: Graph, form: str, teacher: Graph | None = None, epochs: int | None = None) -> Graph:
-        """Trained for integers, taught by the float network itself unless ``teacher`` says otherwise."""
+        """Trained for integers, where the task has teachers taught by ``teacher`` or the float network itself."""
         settings = self.task.aware_settings(form, self.seed)
         return train_aware(
             graph,
@@ -109,7 +109,7 @@ class Lab:
             self.data.validation,
             QuantizationAware(weights=weight_format(form), overrides=self._overrides(form, graph)),
             replace(settings, epochs=epochs or settings.epochs),
-            teacher=teacher or graph,
+            teacher=(teacher or graph) if self.task.taught else None,
             augment=self.task.augment,
             progress=False,
         ).graph
@@ -318,7 +318,7 @@ def recipes(task: Task) -> list[Row]:
             ),
         ]
     return [
-        Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, parameters(45_000))),
+        Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, parameters(40_000))),
         Row(
             "least-int4",
             "then int4 by training",

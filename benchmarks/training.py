@@ -32,7 +32,7 @@ DIGITS = TrainSettings(
 IMAGES = TrainSettings(
     epochs=40, batch_size=128, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, mixed_precision=True
 )
-FINE_TUNING = replace(IMAGES, epochs=22, learning_rate=1.5e-3)
+FINE_TUNING = replace(IMAGES, epochs=20, optimiser="sgd", learning_rate=0.05, weight_decay=5e-4)
 EPSILON = 1e-3
 """Of the batch norms of ``benchmarks.networks``."""
 
