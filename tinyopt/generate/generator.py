@@ -6,16 +6,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-from tinyopt import __version__
 from tinyopt.errors import TinyoptError
 from tinyopt.generate.folder import File, write_folder
 from tinyopt.generate.kernels import VENDOR, kernel_files, library_files, library_include_dirs
+from tinyopt.generate.platformio import platformio_files
 from tinyopt.generate.project import Project, Source
+from tinyopt.generate.rendering import rendered
 from tinyopt.generate.sources import Sources, describe
 from tinyopt.plan import Plan
 from tinyopt.plan.lowering import kernels_of
@@ -57,8 +55,8 @@ def generate(
     parts = Parts(list(library.files), list(library.sources), list(library.include_dirs))
     if harness:
         _add_harness(parts, plan)
-    elif project != "library":
-        parts.files.append(_rendered("main.c.j2", "src/main.c", {"m": model}, starter=True))
+    elif project == "cmake":
+        parts.files.append(rendered("main.c.j2", "src/main.c", {"m": model}, starter=True))
     facts = {
         "m": model,
         "plan": plan,
@@ -69,11 +67,11 @@ def generate(
         "harness": harness,
     }
     if project == "platformio":
-        parts.files.append(_rendered("platformio.ini.j2", "platformio.ini", facts, starter=True))
+        parts.files += platformio_files(plan, model, library.files, library.include_dirs)
     else:
-        parts.files.append(_rendered("CMakeLists.txt.j2", "CMakeLists.txt", facts))
+        parts.files.append(rendered("CMakeLists.txt.j2", "CMakeLists.txt", facts))
     if project == "cmake" and plan.board.toolchain.prefix:
-        parts.files.append(_rendered("toolchain.cmake.j2", "toolchain.cmake", facts))
+        parts.files.append(rendered("toolchain.cmake.j2", "toolchain.cmake", facts))
     directory = Path(directory)
     write_folder(directory, parts.files, {"model": plan.source.name, "board": plan.board.name}, force=force)
     return Project(
@@ -105,12 +103,12 @@ def model_library(model: Sources, prefix: str = "") -> Parts:
     name, plan = model.name, model.plan
     facts = {"m": model, "plan": plan}
     files = [
-        _rendered("model.c.j2", f"{prefix}src/{name}.c", facts),
-        _rendered("model.h.j2", f"{prefix}src/{name}.h", facts),
+        rendered("model.c.j2", f"{prefix}src/{name}.c", facts),
+        rendered("model.h.j2", f"{prefix}src/{name}.h", facts),
     ]
     sources = [Source(f"{prefix}src/{name}.c", "model")]
     if model.has_constants:
-        files.append(_rendered("constants.h.j2", f"{prefix}src/{name}_constants.h", facts))
+        files.append(rendered("constants.h.j2", f"{prefix}src/{name}_constants.h", facts))
     for kind, tables, total in (
         ("weights", model.weights, plan.weights_bytes),
         ("tables", model.tables, plan.tables_bytes),
@@ -118,7 +116,7 @@ def model_library(model: Sources, prefix: str = "") -> Parts:
         if tables:
             target = f"{prefix}src/{name}_{kind}.c"
             more = {**facts, "heading": kind.capitalize(), "tables": tables, "total": total}
-            files.append(_rendered("constants.c.j2", target, more))
+            files.append(rendered("constants.c.j2", target, more))
             sources.append(Source(target, "weights" if kind == "weights" else "model"))
     folders = {f"{prefix}src"}
     kernels = kernels_of(plan.calls)
@@ -188,20 +186,3 @@ def _identity(parts: Parts, plan: Plan) -> int:
     for file in sorted(parts.files, key=lambda file: file.path):
         digest.update(file.path.encode() + b"\0" + hashlib.sha256(file.content).digest())
     return int.from_bytes(digest.digest()[:8], "big")
-
-
-def _rendered(template: str, path: str, facts: dict[str, object], *, starter: bool = False) -> File:
-    text = _environment().get_template(template).render(facts, version=__version__)
-    return File(path, text.encode(), starter)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=FileSystemLoader(resource("templates")),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,
-    )

@@ -47,9 +47,13 @@ def measuring_files(board: Board) -> tuple[FirmwareFile, ...]:
             f"'{board.name}' ({board.title}) has no bare-metal firmware in tinyopt: its framework builds everything. "
             f"`tinyopt compile MODEL -b {board.name} -o FOLDER --project platformio` writes a project for `pio run`"
         )
+    return (*harness_files(), *port_files(board))
+
+
+def harness_files() -> tuple[FirmwareFile, ...]:
+    """Headers and sources of the harness, which are the same for every board."""
     root = resource("firmware")
-    files = [FirmwareFile(path.relative_to(root), "harness") for path in _c_files(root / "harness")]
-    return (*files, *port_files(board))
+    return tuple(FirmwareFile(path.relative_to(root), "harness") for path in _c_files(root / "harness"))
 
 
 def port_files(board: Board) -> tuple[FirmwareFile, ...]:
@@ -92,9 +96,14 @@ def _has_header(folder: str) -> bool:
     return any((resource("firmware") / folder).glob("*.h"))
 
 
+def keeps_input(board: Board) -> bool:
+    """Whether the firmware keeps the inputs in a buffer of their own, so that a run can be repeated."""
+    return board.ram.size >= _KEEP_INPUT_FROM
+
+
 def measuring_defines(board: Board) -> tuple[str, ...]:
     """Macros that the measuring firmware needs for this board."""
-    defines = [f"TINYOPT_KEEP_INPUT={int(board.ram.size >= _KEEP_INPUT_FROM)}"]
+    defines = [f"TINYOPT_KEEP_INPUT={int(keeps_input(board))}"]
     if board.emulator is not None and board.emulator.marks:
         defines.append("TINYOPT_MARKS")
     for name, address in (("CONSOLE_BASE", board.console_base), ("COUNTER_BASE", board.counter_base)):
