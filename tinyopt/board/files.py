@@ -95,7 +95,7 @@ def _aliases() -> dict[str, str]:
     found: dict[str, str] = {}
     for name in board_names():
         board, _ = validate_text(read_text(resource("boards") / f"{name}.yaml"))
-        found |= {alias: name for alias in (name, *(board.aliases if board else ()))}
+        found |= dict.fromkeys((name, *(board.aliases if board else ())), name)
     return found
 
 

@@ -9,9 +9,11 @@ import typer
 
 from tinyopt import __version__
 from tinyopt.cli.aware import qat
+from tinyopt.cli.boards import boards_app
 from tinyopt.cli.distill import distill
 from tinyopt.cli.factorize import factorize
 from tinyopt.cli.hil import hil_app
+from tinyopt.cli.packs import packs_app
 from tinyopt.cli.platformio import platformio_app
 from tinyopt.cli.prune import prune
 from tinyopt.cli.quantize import quantize
@@ -25,8 +27,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-boards_app = typer.Typer(help="The boards that tinyopt knows, and board files of your own.", no_args_is_help=True)
 app.add_typer(boards_app, name="boards")
+app.add_typer(packs_app, name="packs")
 app.add_typer(recipe_app, name="recipe")
 app.add_typer(platformio_app, name="platformio")
 app.add_typer(hil_app, name="hil")
@@ -329,29 +331,3 @@ def demo(
     from tinyopt.cli.demo import run_demo
 
     run_demo(board, output, seed)
-
-
-@boards_app.command("list")
-def boards_list(json_output: JsonOption = False) -> None:
-    """List the boards: core, features, flash and RAM, how to reach them."""
-    from tinyopt.cli.boards import list_boards
-
-    list_boards(json_output=json_output)
-
-
-@boards_app.command("show")
-def boards_show(
-    board: Annotated[str, typer.Argument(metavar="BOARD", help="Name or file.")], json_output: JsonOption = False
-) -> None:
-    """Show everything about one board."""
-    from tinyopt.cli.boards import show_board
-
-    show_board(board, json_output=json_output)
-
-
-@boards_app.command("check")
-def boards_check(files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Board files.")]) -> None:
-    """Check board files; all problems of all files are listed."""
-    from tinyopt.cli.boards import check_boards
-
-    check_boards(files)
