@@ -89,7 +89,8 @@ def main(names: Sequence[str]) -> None:
     for name in names or BOARDS:
         board = load_board(name)
         entries = measure(board)
-        document[board.core] = fit(entries)
+        known = {**document.get(board.core, {}), **fit(entries)}  # what no layer here uses stays
+        document[board.core] = {kernel: known[kernel] for kernel in sorted(known)}
         print(f"{board.core}: formulas: {verdict(entries, {})}; scaled: {verdict(entries, document[board.core])}")
         CALIBRATION.write_text(_text(document))
 
