@@ -245,7 +245,10 @@ class BlockClient:
         started = time.monotonic()
         while True:
             sent = time.monotonic()
-            self._transport.write(request, self._timeout)
+            # What the device takes for the beginning of a frame in the remains of a damaged one must not swallow the
+            # beginning of this one, nor may a frame of which bytes were lost.
+            padding = bytes(min(8 << attempts, 16 + len(request))) if attempts else b""
+            self._transport.write(padding + request, self._timeout)
             attempts += 1
             reply = self._await(kind, min(patience, max(0.0, started + limit - sent)))
             if reply is not None and reply.type == kind | frames.REPLY:
@@ -256,9 +259,6 @@ class BlockClient:
             if reply is None:
                 if time.monotonic() - started >= limit:
                     raise DeviceSilent(self._silence(limit))
-                if attempts > 1:
-                    # It may be waiting for the rest of a frame of which bytes were lost.
-                    self._transport.write(bytes(len(request)), self._timeout)
                 patience *= 2
                 continue
             reason = reply.payload[0] if reply.payload else 0
