@@ -102,7 +102,7 @@ def test_samples_lost_in_a_window_are_an_error_and_outside_they_are_not() -> Non
         kept = (whole.seconds < begin) | (whole.seconds > end)
         trace = dataclasses.replace(whole, seconds=whole.seconds[kept], watts=whole.watts[kept])
         if bad:
-            with pytest.raises(DeviceError, match="lost 10.1 ms of the 100 ms between two edges"):
+            with pytest.raises(DeviceError, match=r"lost 10.1 ms of the 100 ms between two edges"):
                 integrate(trace)
         else:
             assert integrate(trace).joules == pytest.approx(0.004, rel=1e-2)

@@ -218,16 +218,17 @@ class FakePpk2(FakeMeter):
 
 
 class FakeIna(FakeMeter):
-    """A microcontroller that prints lines all the time, then lines without trigger."""
+    """A microcontroller that prints lines, beginning a moment after it was plugged in."""
+
+    WAIT_SECONDS = 0.4
 
     def __init__(self, lines: Sequence[str], piece: int = 4096) -> None:
         super().__init__(piece)
         self._rest = list(lines)
-        self._first = True
+        self._plugged = time.monotonic()
 
     def idle(self) -> None:
-        if self._first:
-            self._first = False
+        if time.monotonic() - self._plugged < self.WAIT_SECONDS:
             return
         if self._rest:
             text, self._rest = self._rest[:200], self._rest[200:]
