@@ -107,7 +107,10 @@ def test_only_kernels_that_are_called_are_copied(tmp_path: Path) -> None:
     kernels = {path.parent.name for path in project.directory.glob("kernels/*/*.c")}
     assert kernels == {"clip_s8"} | ({"common"} & kernels)
     assert {s.path for s in project.sources} == {
-        str(path.relative_to(project.directory)) for path in project.directory.rglob("*.c") if path.name != "main.c"
+        str(path.relative_to(project.directory))
+        for folder in ("src", "kernels")
+        for path in (project.directory / folder).rglob("*.c")
+        if path.name != "main.c"
     }
 
 

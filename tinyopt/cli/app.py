@@ -11,6 +11,7 @@ from tinyopt import __version__
 from tinyopt.cli.aware import qat
 from tinyopt.cli.boards import boards_app
 from tinyopt.cli.distill import distill
+from tinyopt.cli.export import export
 from tinyopt.cli.factorize import factorize
 from tinyopt.cli.hil import hil_app
 from tinyopt.cli.packs import packs_app
@@ -140,7 +141,14 @@ def compile_(
     model: ModelArgument,
     board: BoardOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the generated project (new or ours).")],
-    project: Annotated[str, typer.Option("--project", help="Kind of project: cmake, platformio or library.")] = "cmake",
+    project: Annotated[
+        str,
+        typer.Option(
+            "--project",
+            help="Kind of project: cmake, platformio, library, or a form of `tinyopt export`; auto: platformio for "
+            "hardware that PlatformIO knows, else cmake.",
+        ),
+    ] = "auto",
     calibration: CalibrationOption = None,
     name: NameOption = "model",
     objective: ObjectiveOption = "latency",
@@ -175,6 +183,9 @@ def compile_(
         input_layout=input_layout,
         json_output=json_output,
     )
+
+
+app.command()(export)
 
 
 @app.command()

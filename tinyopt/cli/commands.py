@@ -187,6 +187,8 @@ def compile_model(
     from tinyopt.pipeline import plan_for
 
     board = load_board(board_name)
+    if project == "auto":
+        project = "platformio" if board.platformio and not board.is_emulated else "cmake"
     backend = planning_backend(kernels, cmsis_nn, board)
     costs = planning_costs(tuning, board_name, board, backend)
     graph = _quantized(load_model(path, input_layout=input_layout), calibration)

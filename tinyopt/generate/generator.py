@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tinyopt.errors import TinyoptError
+from tinyopt.generate.flat import flatten
 from tinyopt.generate.folder import File, write_folder
+from tinyopt.generate.forms import FORMS, cmake_extras, form_files
 from tinyopt.generate.kernels import VENDOR, kernel_files, library_files, library_include_dirs
 from tinyopt.generate.platformio import platformio_files
 from tinyopt.generate.project import Project, Source
@@ -19,7 +21,7 @@ from tinyopt.plan import Plan
 from tinyopt.plan.lowering import kernels_of
 from tinyopt.resources import resource
 
-KINDS = ("cmake", "platformio", "library")
+KINDS = ("cmake", "platformio", "library", *FORMS)
 
 
 def generate(
@@ -33,10 +35,16 @@ def generate(
 ) -> Project:
     """Write a plan out as a project.
 
-    ``name``: prefix of the C names and of the files. ``project``: ``library`` (sources, kernels, CMake and PlatformIO
-    library files), ``cmake`` (that, with a program around it) or ``platformio`` (a program with the library in
-    ``lib/``). ``harness``: make the measuring firmware for the plan's board the program. ``force``: replace
-    ``directory`` even when tinyopt did not make it.
+    ``name``: prefix of the C names and of the files. ``project``:
+
+    - ``library``: sources, kernels, and the files that make them a CMake and a PlatformIO library;
+    - ``cmake``: that, with a program, a test and presets around it;
+    - ``platformio``: programs and tests for the board's frameworks, with the library in ``lib/``;
+    - ``arduino``: a library; ``zephyr``: a module; ``esp-idf``: a component;
+    - ``stm32cube``: sources and headers to copy into a project of STM32CubeIDE.
+
+    ``harness``: make the measuring firmware for the plan's board the program. ``force``: replace ``directory`` even
+    when tinyopt did not make it.
 
     The folder appears complete or not at all. In a folder that an earlier call made, files that were added by hand
     stay, and so does ``main.c`` if it was edited.
@@ -48,15 +56,17 @@ def generate(
         raise TinyoptError(f"there is no project kind '{project}'; choose one of {', '.join(KINDS)}")
     if harness and name != "model":
         raise TinyoptError(f"the measuring firmware needs a model named 'model', not '{name}'")
-    if harness and project == "platformio":
+    if harness and project != "cmake":
         raise TinyoptError("the measuring firmware is a CMake project; choose the kind cmake")
     model = describe(plan, name)
     library = model_library(model, prefix=f"lib/{name}/" if project == "platformio" else "")
     parts = Parts(list(library.files), list(library.sources), list(library.include_dirs))
+    parts.system_include_dirs = library.system_include_dirs
     if harness:
         _add_harness(parts, plan)
     elif project == "cmake":
         parts.files.append(rendered("main.c.j2", "src/main.c", {"m": model}, starter=True))
+        parts.files += cmake_extras(plan, model)
     facts = {
         "m": model,
         "plan": plan,
@@ -68,6 +78,8 @@ def generate(
     }
     if project == "platformio":
         parts.files += platformio_files(plan, model, library.files, library.include_dirs)
+    elif project in FORMS:
+        parts = _form(project, plan, model, library)
     else:
         parts.files.append(rendered("CMakeLists.txt.j2", "CMakeLists.txt", facts))
     if project == "cmake" and plan.board.toolchain.prefix:
@@ -82,8 +94,27 @@ def generate(
         tuple(parts.include_dirs),
         tuple(parts.defines),
         parts.linker_script,
-        tuple(library.system_include_dirs),
+        tuple(parts.system_include_dirs),
     )
+
+
+def _form(form: str, plan: Plan, model: Sources, library: Parts) -> Parts:
+    """The files of a form; its sources may have other places than in the library."""
+    system = library.system_include_dirs
+    folders = {"sources": [s.path for s in library.sources], "include_dirs": [*library.include_dirs, *system]}
+    files = form_files(form, plan, model, library.files, folders)
+    written = {file.path for file in files}
+    if written >= {source.path for source in library.sources}:
+        return Parts(files, library.sources, library.include_dirs, system_include_dirs=system)
+    moved = {file.path: flat.path for file, flat in zip(_c_files(library.files), flatten(library.files))}
+    places = {path.rpartition("/")[2]: path for path in written}
+    sources = [Source(places[moved[source.path]], source.role) for source in library.sources]
+    folder = next(path for path in written if path.endswith(f"/{model.name}.h")).rpartition("/")[0]
+    return Parts(files, sources, [folder])
+
+
+def _c_files(files: Iterable[File]) -> list[File]:
+    return [file for file in files if file.path.endswith((".c", ".h"))]
 
 
 @dataclass

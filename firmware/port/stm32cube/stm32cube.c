@@ -9,11 +9,29 @@
 
 static bool has_cycle_counter;
 
+#if defined(TINYOPT_TIMESTAMP_PIN)
+/* The pin for time stamps: its port is a letter, TINYOPT_TIMESTAMP_PORT, its number TINYOPT_TIMESTAMP_PIN. */
+#define JOIN(a, b, c) a##b##c
+#define PORT_OF(letter) JOIN(GPIO, letter, )
+#define CLOCK_OF(letter) JOIN(__HAL_RCC_GPIO, letter, _CLK_ENABLE)()
+#define TIMESTAMP_PORT PORT_OF(TINYOPT_TIMESTAMP_PORT)
+
+static void start_timestamp_pin(void) {
+  CLOCK_OF(TINYOPT_TIMESTAMP_PORT);
+  GPIO_InitTypeDef settings = {0};
+  settings.Pin = 1u << TINYOPT_TIMESTAMP_PIN;
+  settings.Mode = GPIO_MODE_OUTPUT_PP;
+  settings.Speed = GPIO_SPEED_FREQ_VERY_HIGH;
+  HAL_GPIO_Init(TIMESTAMP_PORT, &settings);
+  HAL_GPIO_WritePin(TIMESTAMP_PORT, 1u << TINYOPT_TIMESTAMP_PIN, GPIO_PIN_SET);
+}
+#endif
+
 void port_init(void) {
   board_start();
   has_cycle_counter = cycles_start();
 #if defined(TINYOPT_TIMESTAMP_PIN)
-  board_timestamp_start();
+  start_timestamp_pin();
 #endif
 }
 
@@ -55,10 +73,10 @@ uint32_t port_counter_unit(void) {
 
 #if defined(TINYOPT_TIMESTAMP_PIN)
 void port_timestamp_pin(void) {
-  board_timestamp_set(0);
+  HAL_GPIO_WritePin(TIMESTAMP_PORT, 1u << TINYOPT_TIMESTAMP_PIN, GPIO_PIN_RESET);
   uint32_t start = port_counter();
   while (port_counter() - start < port_counter_hz() / 500000u) {
   }
-  board_timestamp_set(1);
+  HAL_GPIO_WritePin(TIMESTAMP_PORT, 1u << TINYOPT_TIMESTAMP_PIN, GPIO_PIN_SET);
 }
 #endif
