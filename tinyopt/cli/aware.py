@@ -47,6 +47,12 @@ def qat(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--layer", help="LAYER=FORMAT for one layer, or a pattern with *; may be repeated."),
     ] = None,
+    signs: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            "--signs", help="LAYER, or a pattern with *, that reads signs and has binary weights; again for more."
+        ),
+    ] = None,
     ranges: Annotated[
         str,
         typer.Option("--ranges", help="Ranges of activations: step (learned), clipping, observed or calibrated."),
@@ -88,6 +94,7 @@ def qat(
         weights=weight_format(weights),
         edges=weight_format(edges),
         overrides=dict(_layer_format(text) for text in layer or []),
+        signs=tuple(signs or ()),
         activations=_ranges(ranges),
         train_batch_norm=not fold_first,
         freeze_batch_norm=freeze_batch_norm,

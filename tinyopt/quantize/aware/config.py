@@ -21,6 +21,10 @@ class QuantizationAware:
     else follow from the weights at every step. ``keep_zeros``: weights that are zero at the start, as pruning leaves
     them, stay zero.
 
+    ``signs``: layers, by name or a pattern with ``*``, that read the signs of their input: binary activations
+    (Courbariaux et al. 2016, Rastegari et al. 2016). Their weights are binary unless an override names them, and their
+    sums are exclusive ors and counted bits. A pattern leaves out the first and the last layer, and those that cannot.
+
     ``calibration``: the ranges of activations that training starts from; ``activations``: what becomes of them
     (``LearnedStep``, ``LearnedClipping``, ``Observed``, ``Calibrated``).
 
@@ -34,6 +38,7 @@ class QuantizationAware:
     weights: WeightFormat = field(default_factory=Int8)
     edges: WeightFormat | None = field(default_factory=Int8)
     overrides: Mapping[str, WeightFormat] = field(default_factory=dict, hash=False)
+    signs: tuple[str, ...] = ()
     learned_weight_scales: bool = True
     keep_zeros: bool = True
     calibration: CalibrationMethod = field(default_factory=MaxRange)
@@ -51,5 +56,8 @@ class QuantizationAware:
             share = getattr(self, what)
             if share is not None and not 0.0 <= share <= 1.0:
                 raise DataError(f"{what} is a share of the epochs from 0 to 1, not {share}")
+        if isinstance(self.signs, str):
+            raise DataError(f"signs is a sequence of layers: ('{self.signs}',), not '{self.signs}'")
+        object.__setattr__(self, "signs", tuple(self.signs))
         if not isinstance(self.activations, ActivationRanges):
             raise DataError(f"{self.activations!r} is no way to find the ranges of activations")

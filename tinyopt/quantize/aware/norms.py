@@ -10,6 +10,7 @@ from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.optimise import optimise
 from tinyopt.optimise.activations import fuse_activations
 from tinyopt.optimise.batch_norm import fold_batch_norm
+from tinyopt.optimise.duplicates import merge_duplicates
 from tinyopt.optimise.optimise import DEFAULT
 from tinyopt.quantize.layers import LAYERS, output_axis
 
@@ -24,11 +25,15 @@ class Structure:
     note: str | None = None
 
 
+_TRAINED = tuple(change for change in DEFAULT if change is not merge_duplicates)
+"""Constants that are equal at the start, as biases of zero often are, do not stay so in training."""
+
+
 def structure(graph: Graph, *, train_batch_norm: bool) -> Structure:
     """The optimised graph; with its batch norms where they are to be trained and each belongs to a layer before it."""
     if not train_batch_norm or not any(isinstance(o.attributes, ops.BatchNorm) for o in graph.operators):
-        return Structure(optimise(graph), {})
-    kept = optimise(graph, passes=[change for change in DEFAULT if change is not fold_batch_norm])
+        return Structure(optimise(graph, passes=_TRAINED), {})
+    kept = optimise(graph, passes=[change for change in _TRAINED if change is not fold_batch_norm])
     norms: dict[str, Operator] = {}
     for operator in kept.operators:
         if not isinstance(operator.attributes, ops.BatchNorm):
@@ -38,10 +43,12 @@ def structure(graph: Graph, *, train_batch_norm: bool) -> Structure:
             note = (
                 f"the batch norm '{operator.name}' has no layer of its own before it: all were folded before training"
             )
-            return Structure(optimise(graph), {}, note)
+            return Structure(optimise(graph, passes=_TRAINED), {}, note)
         norms[layer.name] = operator
     if not _folds_as_expected(kept, norms):
-        return Structure(optimise(graph), {}, "batch norms were folded before training: a layer has two of them")
+        return Structure(
+            optimise(graph, passes=_TRAINED), {}, "batch norms were folded before training: a layer has two of them"
+        )
     return Structure(kept, norms)
 
 

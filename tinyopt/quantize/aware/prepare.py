@@ -16,12 +16,14 @@ from tinyopt.quantize.aware.activations import ActivationQuantizer, FixedQuantiz
 from tinyopt.quantize.aware.config import QuantizationAware
 from tinyopt.quantize.aware.module import AwareModule, Intent, Requantized
 from tinyopt.quantize.aware.norms import Structure, folded, structure
+from tinyopt.quantize.aware.signs import layers_of_signs, with_signs
 from tinyopt.quantize.aware.weights import ConstantQuantizer, WeightQuantizer
 from tinyopt.quantize.calibration import calibrate
 from tinyopt.quantize.formats import Formats
 from tinyopt.quantize.layers import layer_formats, output_axis, weighted_layers
 from tinyopt.quantize.post_training import _check_fit
 from tinyopt.quantize.support import integer_operators
+from tinyopt.quantize.weights import Binary
 
 _OWN_CONSTANTS = (ops.Binary, ops.Prelu, ops.LayerNorm, ops.MatMul)
 """Operators whose constant operands are int8 with a range of their own."""
@@ -49,9 +51,14 @@ def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationA
     samples = load_samples(calibration, graph)
     _check_fit(samples, graph)
     plan = structure(graph, train_batch_norm=config.train_batch_norm)
+    overrides = dict(config.overrides)
+    if config.signs:
+        layers = layers_of_signs(plan.trained, config.signs)
+        plan = structure(with_signs(plan.trained, layers), train_batch_norm=config.train_batch_norm)
+        overrides = {**overrides, **{name: Binary() for name in layers if name not in overrides}}
     inference = folded(plan.trained)
     operators, notes = integer_operators(inference, int8_edges=not config.float_io)
-    weights = layer_formats(inference, operators, config.weights, config.edges, config.overrides)
+    weights = layer_formats(inference, operators, config.weights, config.edges, overrides)
     seen = calibrate(inference, samples)
     formats = Formats(inference, operators, seen, config.calibration, symmetric=config.symmetric)
     shared = tuple(members for members, _ in formats.sharing())
