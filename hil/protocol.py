@@ -108,7 +108,7 @@ class BlockClient:
         self._decoder = Decoder()
         self._sequence = 0
         self._info: DeviceInfo | None = None
-        self._reply_times: dict[tuple[int, int], _ReplyTime] = {}
+        self._reply_times: dict[int, _ReplyTime] = {}
         self.repeats = 0
 
     def wait_until_ready(self, *, timeout: float | None = None) -> None:
@@ -239,8 +239,9 @@ class BlockClient:
         limit = (self._timeout if timeout is None else timeout) + busy
         self._sequence = (self._sequence + 1) & 0xFFFF
         request = encode(Frame(kind, self._sequence, payload))
-        times = self._reply_times.setdefault((kind, len(payload)), _ReplyTime())
-        patience = busy + times.patience(self.FIRST_PATIENCE)
+        times = self._reply_times.setdefault(kind, _ReplyTime())
+        runs = kind in (frames.RUN, frames.REPEAT)
+        patience = busy + times.patience(self.FIRST_PATIENCE if runs else self.FIRST_PATIENCE / 4)
         damaged = refused = attempts = 0
         started = time.monotonic()
         while True:

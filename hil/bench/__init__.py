@@ -1,13 +1,11 @@
 """The bench: data sets through boards into results files, and results against each other."""
 
-from hil.bench.energy import EnergyMeter
 from hil.bench.judge import Judge, Verdict
 from hil.bench.results import Results, ResultsWriter, read_results
 from hil.bench.run import Job, Outcome, run_job
 from hil.bench.session import Expected, Recovery, Session, WrongFirmwareError
 
 __all__ = [
-    "EnergyMeter",
     "Expected",
     "Job",
     "Judge",

@@ -1,46 +1,51 @@
-"""Energy of an inference: measured by a meter between two edges of the trigger, or estimated from cycles."""
+"""Energy of an inference: measured by a meter between edges of the trigger, or estimated from cycles."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Sequence
 from typing import Any
 
+from hil.meters import Meter, record
 from hil.protocol import BlockClient
 from tinyopt.board import Board
 
-LEAST_SECONDS = 2.0
-"""How long the inferences between two edges take together, at least: a thousand samples of a slow meter."""
+WINDOW_SECONDS = 0.5
+"""How long the inferences between two edges take together, at least: hundreds of samples of a slow meter."""
+WINDOWS = 5
+PAUSE_SECONDS = 0.1
+"""Between two windows: the idle power is seen there, too."""
 
 
-@dataclass(frozen=True)
-class EnergyMeter:
-    """A meter that is wired to the board. ``name``: for the record. ``record``: runs its argument while it records;
-    energy of one inference and its uncertainty, in joules, of so many inferences between two edges."""
+def measured_energy(meter: Meter, client: BlockClient, inputs: Sequence[bytes], seconds: float) -> dict[str, Any]:
+    """Energy of the inference of one sample, idle power subtracted. ``seconds``: what one takes on the device, about.
 
-    name: str
-    record: Callable[[Callable[[], None], int], tuple[float, float]]
+    Raises:
+        TinyoptError: the meter or the device failed, or the trace does not show the inferences.
+    """
+    runs = max(1, math.ceil(WINDOW_SECONDS / seconds)) if seconds > 0 else 1
+    begun = time.monotonic()
+    client.run(inputs)
+    expected = runs * (time.monotonic() - begun)
 
-    def measure(self, client: BlockClient, inputs: Sequence[bytes], seconds: float) -> dict[str, Any]:
-        """Energy of the inference of one sample. ``seconds``: what one takes, about.
+    def inferences() -> None:
+        for window in range(WINDOWS):
+            if window:
+                time.sleep(PAUSE_SECONDS)
+            client.repeat(runs, seconds=expected)
 
-        Raises:
-            TinyoptError: the meter or the device failed.
-        """
-        runs = max(1, math.ceil(LEAST_SECONDS / seconds)) if seconds > 0 else 1
-        client.run(inputs)
-
-        def inferences() -> None:
-            client.repeat(runs, seconds=runs * seconds)
-
-        joules, uncertainty = self.record(inferences, runs)
-        return {
-            "source": f"measured with {self.name}",
-            "nj": round(joules * 1e9, 3),
-            "error_nj": round(uncertainty * 1e9, 3),
-            "inferences": runs,
-        }
+    reading, _ = record(meter, inferences, runs)
+    return {
+        "source": f"measured: {reading.source}",
+        "nj": round(reading.joules * 1e9, 3),
+        "error_nj": round(reading.uncertainty_joules * 1e9, 3),
+        "idle_uw": round(reading.idle_watts * 1e6, 3),
+        "latency_us": round(reading.seconds * 1e6, 3),
+        "windows": reading.windows,
+        "inferences": reading.inferences,
+        "notes": list(reading.notes),
+    }
 
 
 def estimated_energy(board: Board, model_cycles: int | None, counted_cycles: int | None) -> dict[str, Any] | None:

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hil.bench.energy import EnergyMeter, estimated_energy
+from hil.bench.energy import estimated_energy, measured_energy
 from hil.bench.judge import Judge
 from hil.bench.results import Results, ResultsWriter, check_same_run, read_results
 from hil.bench.session import Expected, Recovery, Session
 from hil.bench.statistics import accuracy_noise, latency
 from hil.cycles import InferenceCounts
 from hil.device import Device
+from hil.meters import Meter
 from hil.protocol import DeviceInfo
 from hil.runner import Cost, exact_cost, instruction_unit, layer_costs, probe, unwrapped, with_cycle_model
 from tinyopt.board import Board
@@ -75,7 +76,7 @@ class Job:
     reset_each: bool = False
     timeout: float = 60.0
     recovery: Recovery = field(default_factory=Recovery)
-    meter: EnergyMeter | None = None
+    open_meter: Callable[[], Meter] | None = None
     save_outputs: bool = False
     describe_layers: Callable[[Sequence[Cost]], list[Any]] = lambda layers: []
     """Plain data of every layer for the summary."""
@@ -163,8 +164,9 @@ def _run(
     layers = layer_costs(job.board, session.info, profile, exact, emulated=job.emulated)
     cost = exact_cost(job.board, exact[0].total) if exact else Cost()
     energy = estimated_energy(job.board, cost.cycles, _cycles(job, session.info, done))
-    if job.meter is not None:
-        energy = job.meter.measure(session.client, first_inputs, _seconds(done))
+    if job.open_meter is not None:
+        with job.open_meter() as meter:
+            energy = measured_energy(meter, session.client, first_inputs, _seconds(done))
     summary = {
         "kind": "summary",
         **summarise(done),

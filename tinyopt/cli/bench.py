@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -25,13 +25,13 @@ from tinyopt.cli.console import console, errors, print_json, progress
 from tinyopt.cli.kernels import planning_backend
 from tinyopt.cli.tune import planning_costs
 from tinyopt.data import Samples, load_samples
-from tinyopt.errors import DataError, MismatchError, ToolError
+from tinyopt.errors import DataError, MismatchError
 from tinyopt.graph import Graph
 
 if TYPE_CHECKING:
     from hil import Cost
-    from hil.bench import EnergyMeter
     from hil.device import Device
+    from hil.meters import Meter
     from tinyopt.build import Firmware
     from tinyopt.plan import Plan
 
@@ -78,6 +78,7 @@ def bench(request: BenchRequest) -> None:
     from hil.bench import Job, Judge, run_job
 
     board = load_board(request.board)
+    meter = _meter_opener(request.meter)
     graph = _quantized(load_model(request.model, input_layout=request.input_layout), request.calibration)
     samples = chosen_samples(load_samples(request.data, graph), request.limit, request.seed)
     with ExitStack() as stack:
@@ -85,7 +86,6 @@ def bench(request: BenchRequest) -> None:
         plan, firmware = _firmware(request, board, graph, stack)
         elf = firmware.elf if firmware is not None else request.firmware
         emulated = board.is_emulated and request.port in (None, "auto")
-        meter = _meter(request.meter, board)
         job = Job(
             board=board,
             judge=Judge(graph, samples, reset_each=request.reset_each),
@@ -96,7 +96,7 @@ def bench(request: BenchRequest) -> None:
             emulated=emulated,
             reset_each=request.reset_each,
             timeout=request.timeout,
-            meter=meter,
+            open_meter=meter,
             save_outputs=request.save_outputs,
             describe_layers=lambda costs: _layers(plan, costs),
         )
@@ -178,10 +178,14 @@ def _open(request: BenchRequest, board: Board, elf: Path | None) -> AbstractCont
     )
 
 
-def _meter(name: str | None, board: Board) -> EnergyMeter | None:
-    if name is None:
+def _meter_opener(address: str | None) -> Callable[[], Meter] | None:
+    """Opens the meter; an address that cannot be is refused at once, before anything is built."""
+    if address is None:
         return None
-    raise ToolError(f"the meter '{name}' is not known")
+    from hil.meters import open_meter
+
+    open_meter(address).close()
+    return lambda: open_meter(address)
 
 
 def _header(
