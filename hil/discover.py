@@ -130,11 +130,21 @@ class Found:
 
 
 @dataclass(frozen=True)
+class RunningEmulator:
+    """An emulated board that PlatformIO's upload has started. ``console``: its terminal; ``process``: its number."""
+
+    console: str
+    process: int
+    command: str
+
+
+@dataclass(frozen=True)
 class Discovery:
     """Everything that was found, and what a person should know about it."""
 
     ports: tuple[Found, ...]
     drives: tuple[uf2.Drive, ...]
+    emulators: tuple[RunningEmulator, ...]
     notes: tuple[str, ...] = field(default=())
 
 
@@ -240,7 +250,25 @@ def discover(boards: Sequence[Board] | None = None) -> Discovery:
         chips, by_name = _chips(), {board.name: board for board in known}
         found = tuple(_narrow(one, by_name, chips) for one in found)
     drives = tuple(uf2.find_drives())
-    return Discovery(found, drives, tuple(_notes(found, drives)))
+    emulators = tuple(running_emulators())
+    return Discovery(found, drives, emulators, tuple(_notes(found, drives, emulators)))
+
+
+def running_emulators(processes: Path = Path("/proc")) -> list[RunningEmulator]:
+    """Emulated boards that run in the background (see the development platform for PlatformIO)."""
+    found = []
+    for folder in processes.glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().decode("utf-8", "replace").split("\0")[:-1]
+        except OSError:
+            continue
+        if not any(Path(word).name == "emulator.py" for word in words[:3]) or "serve" not in words[:4]:
+            continue
+        options = words[: words.index("--")] if "--" in words else words
+        if "--folder" in options[:-1]:
+            console = Path(options[options.index("--folder") + 1]) / "console"
+            found.append(RunningEmulator(str(console), int(folder.name), " ".join(words[len(options) + 1 :])))
+    return sorted(found, key=lambda one: one.process)
 
 
 def _identify(port: SerialPort, boards: Sequence[Board]) -> Found:
@@ -262,14 +290,14 @@ def _narrow(one: Found, boards: Mapping[str, Board], chips: Mapping[str, str]) -
     return replace(one, boards=kept) if kept else one
 
 
-def _notes(found: Sequence[Found], drives: Sequence[uf2.Drive]) -> Iterable[str]:
+def _notes(found: Sequence[Found], drives: Sequence[uf2.Drive], emulators: Sequence[RunningEmulator]) -> Iterable[str]:
     locked = [one.port.device for one in found if not one.port.readable]
     if locked:
         yield f"no permission to open {', '.join(locked)}: {permission_advice()}"
     for one in found:
         if one.port.busy:
             yield f"{one.port.device} is held by {one.port.busy}: close that before measuring"
-    if not found and not drives:
+    if not found and not drives and not emulators:
         yield (
             "no serial port was found: connect the board with a cable that carries data (many only charge), at the "
             "connector of its debug probe where it has two; `dmesg | tail` shows whether the computer noticed it"

@@ -175,11 +175,14 @@ def _port(where: str, kind: str, ids: tuple[int, int]) -> str:
     return found[0].device
 
 
-def record(meter: Meter, action: Callable[[], None], inferences: int = 1) -> tuple[EnergyReading, Trace]:
+def record(
+    meter: Meter, action: Callable[[], None], inferences: int = 1, windows: int = 1
+) -> tuple[EnergyReading, Trace]:
     """Record while something runs, and integrate.
 
-    ``action``: makes the board run ``inferences`` inferences between two edges of the trigger, and returns when they
-    are over. Where no trigger is wired, the computer's clock says when that was, to a few milliseconds.
+    ``action``: makes the board run ``inferences`` inferences between two edges of the trigger, ``windows`` times, and
+    returns when they are over. Where no trigger is wired, the computer's clock says when it began and ended, to a few
+    milliseconds; idle time between the windows then counts into the time of an inference, but not into its energy.
 
     Raises:
         DeviceError: the meter failed, or the trace does not show the inferences.
@@ -196,6 +199,11 @@ def record(meter: Meter, action: Callable[[], None], inferences: int = 1) -> tup
         _stop_quietly(meter)
         raise
     trace = meter.stop()
+    if len(trace.edges) not in (0, 2 * windows):
+        raise DeviceError(
+            f"{trace.source} saw {len(trace.edges)} edges of the trigger, not {2 * windows}: some were missed, or are "
+            "noise; a meter that samples the pin sees only pulses longer than its samples are apart"
+        )
     if not len(trace.edges):
         edges = np.array([began, ended]) + trace.seconds[0]
         trace = replace(
@@ -204,6 +212,7 @@ def record(meter: Meter, action: Callable[[], None], inferences: int = 1) -> tup
             edge_seconds=HOST_SECONDS,
             notes=(*trace.notes, "no trigger was seen: begin and end are by the computer's clock"),
         )
+        return integrate(trace, inferences * windows), trace
     return integrate(trace, inferences), trace
 
 

@@ -557,7 +557,9 @@ def test_a_recording_gives_the_energy_of_what_ran(tmp_path: Path) -> None:
     save_trace(rectangular(accuracy=0.01), tmp_path / "trace.csv")
     ran = []
     with open_meter(f"replay:{tmp_path / 'trace.csv'}?accuracy=3") as meter:
-        reading, trace = record(meter, lambda: ran.append(1), inferences=50)
+        reading, trace = record(meter, lambda: ran.append(1), inferences=50, windows=2)
+        with pytest.raises(DeviceError, match="saw 4 edges of the trigger, not 6: some were missed"):
+            record(meter, lambda: None, inferences=50, windows=3)
     assert ran == [1] and trace.accuracy == 0.03
     assert reading.joules == pytest.approx(0.004 / 50, rel=1e-3)
 
@@ -569,7 +571,7 @@ def test_without_a_trigger_the_clock_of_the_computer_says_when(tmp_path: Path) -
     lines = "\n".join(f"{t!r},{w!r}" for t, w in zip(seconds.tolist(), watts.tolist()))
     (tmp_path / "trace.csv").write_text(f"# accuracy: 0.01\nseconds,watts\n{lines}\n")
     with open_meter(f"replay:{tmp_path / 'trace.csv'}") as meter:
-        reading, _ = record(meter, lambda: time.sleep(0.4), inferences=4)
+        reading, _ = record(meter, lambda: time.sleep(0.4), inferences=2, windows=2)
     assert any("by the computer's clock" in note for note in reading.notes)
     assert abs(reading.joules - 0.04 * 0.4 / 4) < 3 * reading.uncertainty_joules
     assert reading.parts["sampling"] > 0.04 * 0.004 / 4

@@ -1,6 +1,9 @@
-"""``tinyopt hil``: boards on the desk."""
+"""``tinyopt hil``: boards and meters on the desk."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Optional
 
 import typer
 
@@ -10,7 +13,101 @@ hil_app = typer.Typer(help="Hardware in the loop: boards on the desk, flashed, f
 hil_app.command()(run)
 hil_app.command()(compare)
 
+BoardOption = Annotated[
+    str, typer.Option("--board", "-b", help="A board's name (see `tinyopt boards list`) or a board file.")
+]
+PortOption = Annotated[
+    Optional[str],  # noqa: UP045 - typer reads this annotation on Python 3.10
+    typer.Option("--port", help="Console of the board: a serial port, tcp://HOST:PORT, unix:PATH, or auto."),
+]
+SerialNumberOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--serial-number", help="Which of several boards or probes; its beginning or end is enough."),
+]
+ProgrammerOption = Annotated[
+    Optional[str],  # noqa: UP045
+    typer.Option("--programmer", help="Tool that flashes; else the first of the board's that is installed."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
+
 
 @hil_app.callback()
 def _group() -> None:
     pass
+
+
+@hil_app.command()
+def discover(json_output: JsonOption = False) -> None:
+    """List what is plugged in: serial ports and the boards behind them, probes, meters, drives, running emulators."""
+    from tinyopt.cli.desk import show_discovery
+
+    show_discovery(json_output=json_output)
+
+
+@hil_app.command()
+def flash(
+    firmware: Annotated[Path, typer.Argument(metavar="FIRMWARE", help="An ELF file.", show_default=False)],
+    board: BoardOption,
+    port: PortOption = None,
+    programmer: ProgrammerOption = None,
+    serial_number: SerialNumberOption = None,
+) -> None:
+    """Write a firmware to a board and start it."""
+    from tinyopt.cli.desk import flash_board
+
+    flash_board(firmware, board, port=port, programmer=programmer, serial_number=serial_number)
+
+
+@hil_app.command()
+def monitor(
+    board: BoardOption,
+    port: PortOption = None,
+    firmware: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--firmware", help="ELF file to start on an emulated board, or to flash first."),
+    ] = None,
+    programmer: ProgrammerOption = None,
+    serial_number: SerialNumberOption = None,
+    send: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--send", help="Text to send when the console is open, as it is; may be repeated."),
+    ] = None,
+    seconds: Annotated[float, typer.Option("--seconds", min=0, help="End after so long; 0: at Ctrl-C.")] = 0.0,
+) -> None:
+    """Show what a board says, and send it what is typed. A board that is unplugged is waited for."""
+    from tinyopt.cli.desk import monitor_board
+
+    monitor_board(
+        board,
+        port=port,
+        firmware=firmware,
+        programmer=programmer,
+        serial_number=serial_number,
+        send=send or [],
+        seconds=seconds,
+    )
+
+
+@hil_app.command()
+def meter(
+    address: Annotated[
+        str,
+        typer.Argument(
+            metavar="METER",
+            show_default=False,
+            help="KIND:WHERE?OPTION=VALUE: lpm01a:/dev/ttyACM1, ppk2:auto?voltage=3.3, joulescope:, ina:/dev/ttyUSB1, "
+            "replay:trace.csv.",
+        ),
+    ],
+    seconds: Annotated[float, typer.Option("--seconds", min=0.01, max=3600, help="How long to record.")] = 2.0,
+    inferences: Annotated[int, typer.Option("--inferences", min=1, help="That run between two edges.")] = 1,
+    output: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option("--output", "-o", help="Write the trace to this CSV file; replay:FILE reads it."),
+    ] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Record power, and give the energy between the edges of the trigger."""
+    from tinyopt.cli.desk import show_meter
+
+    show_meter(address, seconds=seconds, inferences=inferences, output=output, json_output=json_output)
