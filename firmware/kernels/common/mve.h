@@ -58,6 +58,14 @@ static inline int32x4_t tinyopt_mve_requantize(int32x4_t sums, int32x4_t multipl
   return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(high, 31)), shifts);
 }
 
+/* The same for one multiplier and any shift; to the left it wraps. */
+static inline int32x4_t tinyopt_mve_requantize_any(int32x4_t sums, int32_t multiplier, int32_t shift) {
+  if (shift < 0) {
+    return tinyopt_mve_requantize(sums, vdupq_n_s32(multiplier), vdupq_n_s32(shift));
+  }
+  return vqrdmulhq_n_s32(vshlq_r_s32(sums, shift), multiplier);
+}
+
 /* Four values as outputs: add the zero point, clamp. */
 static inline int32x4_t tinyopt_mve_output(int32x4_t values, int32_t zero_point, int32x4_t low, int32x4_t high) {
   return vminq_s32(vmaxq_s32(vaddq_n_s32(values, zero_point), low), high);

@@ -32,13 +32,9 @@ static inline totals_t add_up(const tinyopt_reduction *shape, const int8_t *firs
   return totals;
 }
 
-/* Four outputs, for any shift; to the left it wraps. */
 static inline int32x4_t outputs_of(const tinyopt_reduce_sum_s8 *op, int32x4_t totals) {
   int32x4_t sums = vsubq_n_s32(totals, op->sum_zero_point);
-  sums = vshlq_s32(sums, vdupq_n_s32(tinyopt_max(op->shift, 0)));
-  int32x4_t multiplier = vdupq_n_s32(op->multiplier);
-  int32x4_t values = op->shift < 0 ? tinyopt_mve_requantize(sums, multiplier, vdupq_n_s32(op->shift))
-                                   : vqrdmulhq_s32(sums, multiplier);
+  int32x4_t values = tinyopt_mve_requantize_any(sums, op->multiplier, op->shift);
   return tinyopt_mve_output(values, op->output_zero_point, vdupq_n_s32(INT8_MIN), vdupq_n_s32(INT8_MAX));
 }
 

@@ -13,12 +13,11 @@ void tinyopt_softmax_s8_ref(const tinyopt_softmax_s8 *op, const int8_t *input, i
         exponential = tinyopt_exp_on_negative_values(scaled);
       }
       exponentials[i] = exponential;
-      sum += tinyopt_rounding_shift_right(exponential, 12);
+      sum += (int32_t)(((uint32_t)exponential + (1u << 11)) >> 12);
     }
-    int bits;
-    int32_t inverse = tinyopt_reciprocal(sum, 12, &bits);
+    const tinyopt_softmax_s8_scale scale = tinyopt_softmax_s8_scale_of(op, sum);
     for (int32_t i = 0; i < op->depth; ++i) {
-      output[i] = tinyopt_softmax_s8_output(op, exponentials[i], inverse, bits);
+      output[i] = tinyopt_softmax_s8_output(op, tinyopt_softmax_s8_probability(exponentials[i], &scale));
     }
     input += op->depth;
     output += op->depth;

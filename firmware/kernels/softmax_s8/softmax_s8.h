@@ -17,7 +17,7 @@
 #include "fixed_point.h"
 
 typedef struct {
-  const int32_t *table; /* tinyopt_softmax_s8_table_ref: [1 - least_difference], e of 0, -1, -2, …; else NULL */
+  const int32_t *table; /* kernels with a table: [1 - least_difference], e of 0, -1, -2, …; else NULL */
   int32_t rows;
   int32_t depth;
   int32_t input_multiplier; /* from input steps to Q5 */
@@ -29,12 +29,44 @@ typedef struct {
   int32_t output_zero_point;
 } tinyopt_softmax_s8;
 
-/* One probability from its exponential, the reciprocal of the sum and the bits of the sum above one. */
-static inline int8_t tinyopt_softmax_s8_output(const tinyopt_softmax_s8 *op, int32_t exponential, int32_t inverse,
-                                               int bits) {
-  int32_t scaled = tinyopt_fixed_multiply(exponential, inverse);
-  int shift = bits + 31 - op->output_bits;
-  int32_t probability = shift > 31 ? 0 : tinyopt_rounding_shift_right(scaled, shift); /* beyond 31 it is below half */
+/* What the outputs of a row share: the reciprocal of the sum, and how far a product with it is shifted. */
+typedef struct {
+  int32_t inverse;
+  int32_t shift; /* at most 31 */
+} tinyopt_softmax_s8_scale;
+
+static inline tinyopt_softmax_s8_scale tinyopt_softmax_s8_scale_of(const tinyopt_softmax_s8 *op, int32_t sum) {
+  int bits;
+  int32_t inverse = tinyopt_reciprocal(sum, 12, &bits);
+  int32_t shift = bits + 31 - op->output_bits;
+  /* Beyond 31 every probability is below half. */
+  return shift > 31 ? (tinyopt_softmax_s8_scale){0, 31} : (tinyopt_softmax_s8_scale){inverse, shift};
+}
+
+/* A probability from its exponential. The contract rounds twice: (e * inverse + 2^30) >> 31, and that shifted to the
+ * right by `shift`. Neither is negative, so both roundings are added at once, and what is below 2^32 is cut off. */
+static inline int32_t tinyopt_softmax_s8_probability(int32_t exponential, const tinyopt_softmax_s8_scale *scale) {
+  uint32_t half = 1u << (scale->shift - 2);
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+  /* Without a long multiply: the product of the upper halves decides nearly always. */
+  uint32_t high = (uint32_t)exponential >> 16;
+  uint32_t inverse_high = (uint32_t)scale->inverse >> 16;
+  uint32_t least = high * inverse_high + half;
+  uint32_t most = least + high + inverse_high + 2u;
+  uint32_t probability = least >> (scale->shift - 1);
+  if (probability == most >> (scale->shift - 1)) {
+    return (int32_t)probability;
+  }
+  return tinyopt_rounding_shift_right(tinyopt_fixed_multiply(exponential, scale->inverse), scale->shift);
+#else
+  uint64_t product = (uint64_t)(uint32_t)exponential * (uint32_t)scale->inverse;
+  product += (uint64_t)half << 32 | 1u << 30;
+  return (int32_t)((uint32_t)(product >> 32) >> (scale->shift - 1));
+#endif
+}
+
+/* The output that stands for a probability. */
+static inline int8_t tinyopt_softmax_s8_output(const tinyopt_softmax_s8 *op, int32_t probability) {
   int32_t value = probability;
   if (op->output_bits != 8) {
     value = tinyopt_requantize_called(probability, op->multiplier, op->shift);
@@ -44,8 +76,16 @@ static inline int8_t tinyopt_softmax_s8_output(const tinyopt_softmax_s8 *op, int
 
 static inline int32_t tinyopt_softmax_s8_largest(const int8_t *row, int32_t depth) {
   int32_t largest = row[0];
-  for (int32_t i = 1; i < depth; ++i) {
-    largest = tinyopt_max(largest, row[i]);
+  const int8_t *end = row + depth;
+  for (; end - row > 3; row += 4) { /* the loads follow each other, which is faster */
+    int32_t first = row[0];
+    int32_t second = row[1];
+    int32_t third = row[2];
+    int32_t fourth = row[3];
+    largest = tinyopt_max(largest, tinyopt_max(tinyopt_max(first, second), tinyopt_max(third, fourth)));
+  }
+  for (; row < end; ++row) {
+    largest = tinyopt_max(largest, *row);
   }
   return largest;
 }
@@ -55,5 +95,9 @@ void tinyopt_softmax_s8_ref(const tinyopt_softmax_s8 *op, const int8_t *input, i
 
 /* Portable C; takes the exponentials from a table. */
 void tinyopt_softmax_s8_table_ref(const tinyopt_softmax_s8 *op, const int8_t *input, int8_t *output);
+
+/* Helium (MVE): as ref, and as table_ref. */
+void tinyopt_softmax_s8_mve(const tinyopt_softmax_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+void tinyopt_softmax_s8_table_mve(const tinyopt_softmax_s8 *op, const int8_t *input, int8_t *output);
 
 #endif

@@ -1,8 +1,8 @@
 """Kernels of softmax and log-softmax.
 
-The int8 softmax has two kernels of equal results. Computing exponentials takes some 100 cycles each and 300 bytes of
-code; a table of them takes up to 1 KB of flash. Classifiers end in one short row, where a kilobyte is worth more than
-a few thousand cycles, so the table serves only from 256 elements on.
+The int8 softmax has two kernels of equal results, each in portable C and for Helium. Computing exponentials takes some
+100 cycles each and 300 bytes of code; a table of them takes up to 1 KB of flash. Classifiers end in one short row, where
+a kilobyte is worth more than a few thousand cycles, so the table serves only from 256 elements on.
 """
 
 from __future__ import annotations
@@ -67,9 +67,12 @@ def _lower_softmax_s8(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     p = softmax_parameters(a, x, y)
     table, scratch = None, 4 * x.shape[-1]
     if not kernel.uses_scratch:
-        steps = np.arange(min(-p.least_difference, 255) + 1)
-        table, scratch = Constant(exponential(p, -steps).astype(np.int32), weights=False), 0
+        exponentials = exponential(p, -np.arange(min(-p.least_difference, 255) + 1)).astype(np.int32)
+        exponentials = exponentials[: np.flatnonzero(exponentials)[-1] + 1]  # what lies behind is zero as well
+        table, scratch = Constant(exponentials, weights=False), 0
     parameters: dict[str, Value] = {"table": table, **_rows(x), **_output(p, y)}
+    if table is not None:
+        parameters["least_difference"] = 1 - table.data.size
     return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place=((0, 0),))
 
 
@@ -120,26 +123,27 @@ def _cost(cycles: float) -> Callable[[Graph, Operator], float]:
     return lambda graph, operator: cycles * graph.ins(operator)[0].size
 
 
+def _softmax_s8(name: str, cycles: float) -> Kernel:
+    """``name``: of the C function behind the family's; with a table where it says so."""
+    has_table, helium = "table" in name, "mve" in name
+    return Kernel(
+        f"softmax_s8_{name}",
+        "softmax_s8",
+        {"table_ref": "table.c"}.get(name, f"{name}.c"),
+        _accepts(ops.Softmax, DType.INT8, **({"least": _TABLE_FROM} if has_table else {"below": _TABLE_FROM})),
+        _lower_softmax_s8,
+        _cost(cycles),
+        requires=frozenset({"mve"}) if helium else frozenset(),
+        needs=(*_FIXED_POINT, "mve.h") if helium else _FIXED_POINT,
+        uses_scratch=not has_table,
+    )
+
+
 KERNELS = (
-    Kernel(
-        "softmax_s8_ref",
-        "softmax_s8",
-        "ref.c",
-        _accepts(ops.Softmax, DType.INT8, below=_TABLE_FROM),
-        _lower_softmax_s8,
-        _cost(180),
-        needs=_FIXED_POINT,
-        uses_scratch=True,
-    ),
-    Kernel(
-        "softmax_s8_table_ref",
-        "softmax_s8",
-        "table.c",
-        _accepts(ops.Softmax, DType.INT8, least=_TABLE_FROM),
-        _lower_softmax_s8,
-        _cost(60),
-        needs=_FIXED_POINT,
-    ),
+    _softmax_s8("ref", 130),
+    _softmax_s8("table_ref", 30),
+    _softmax_s8("mve", 30),
+    _softmax_s8("table_mve", 10),
     Kernel(
         "log_softmax_s8_ref",
         "log_softmax_s8",
