@@ -35,7 +35,7 @@ def measured_energy(meter: Meter, client: BlockClient, inputs: Sequence[bytes], 
                 time.sleep(PAUSE_SECONDS)
             client.repeat(runs, seconds=expected)
 
-    reading, _ = record(meter, inferences, runs)
+    reading, _ = record(meter, inferences, runs, WINDOWS)
     return {
         "source": f"measured: {reading.source}",
         "nj": round(reading.joules * 1e9, 3),
