@@ -4,9 +4,12 @@
 #if !defined(ESP_PLATFORM)
 #include "cycles.h"
 #endif
+
+extern "C" {
 #include "port.h"
 
-extern "C" int measure(void);
+int measure(void);
+}
 
 void setup() {
   measure();
