@@ -230,7 +230,7 @@ def sizes(task: Task) -> list[Row]:
         return make
 
     rows = [
-        Row("size-float", "pruned alone, float32", SIZE, pruned_to(round(0.24 * least), None)),
+        Row("size-float", "pruned alone, float32", SIZE, pruned_to(round(0.31 * least), None)),
         Row("size-int8", "pruned, then int8", SIZE, pruned_to(round(0.78 * least), "int8")),
         Row("size-int4", "pruned, then int4", SIZE, pruned_to(round(1.45 * least), "int4")),
     ]
@@ -301,14 +301,12 @@ def recipes(task: Task) -> list[Row]:
     """Pruned in steps, taught by the network before, then integers by training."""
     if task.name != "images":
         return [
-            Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, cycles(0.15))),
+            Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, parameters(2_400))),
             Row(
                 "least-taught",
                 "then taught",
                 RECIPE,
-                lambda lab: lab.taught(
-                    lab.graph("least-pruned"), lab.graph("float"), replace(lab.task.distilling, learning_rate=2e-3)
-                ),
+                lambda lab: lab.taught(lab.graph("least-pruned"), lab.graph("float"), lab.task.distilling),
             ),
             Row(
                 "least-int8",

@@ -93,8 +93,8 @@ def pictures() -> Task:
         augment=Chain((HorizontalFlip(), PadCrop(4))),
         tuning=tuning,
         distilling=replace(tuning, epochs=6, learning_rate=0.1),
-        aware={"int8": 2, "int4": 3, "ternary": 4, "binary": 3},
-        rates={"int8": 2e-4, "int4": 5e-4, "ternary": 1e-3, "binary": 1e-3},
+        aware={"int8": 1, "int4": 2, "ternary": 4, "binary": 3},
+        rates={"int8": 1e-4, "int4": 3e-4, "ternary": 1e-3, "binary": 1e-3},
         overrides={},
         taught=False,
     )
