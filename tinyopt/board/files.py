@@ -16,6 +16,8 @@ from tinyopt.errors import BoardError
 from tinyopt.resources import resource
 
 _LARGEST_FILE = 1 << 20
+_MOST_BRACKETS = 1000
+"""Bounds their nesting, with whose square the time to read them grows."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,16 @@ def load_board(name: str | Path) -> Board:
     """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
-        path = resource("boards") / f"{_named(str(name))}.yaml"
+        return _packaged(_named(str(name)))
+    return _load(path)
+
+
+@cache
+def _packaged(name: str) -> Board:
+    return _load(resource("boards") / f"{name}.yaml")
+
+
+def _load(path: Path) -> Board:
     board, problems = validate_text(read_text(path))
     if board is None:
         raise BoardError(f"board file {path} is not valid:\n" + "\n".join(f"  {problem}" for problem in problems))
@@ -109,8 +120,11 @@ def read_text(path: Path) -> BoardText:
         if path.stat().st_size > _LARGEST_FILE:
             raise BoardError(f"board file {path} is larger than 1 MiB")
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
+        if text.count("[") + text.count("{") > _MOST_BRACKETS:
+            raise BoardError(f"board file {path} has more than {_MOST_BRACKETS} lists and mappings in brackets")
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        document = loader.construct_document(node) if node is not None else None
         repeated = tuple(_repeated(node, "", set())) if node is not None else ()
     except OSError as error:
         raise BoardError(f"cannot read board file {path}: {error.strerror}") from None

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
+import yaml
+
 from tinyopt.board.cores import CORES, Core, arm_flags
 from tinyopt.errors import BoardError
 from tinyopt.packs.description import Device, PackMemory, Processor
@@ -46,7 +48,7 @@ def board_text(device: Device, *, name: str = "", processor: str = "", clock_hz:
     title = f"{device.name}, {chosen.name}" if len(device.processors) > 1 else device.name
     lines = [
         *_comments(device, chosen, memories),
-        f"name: {name}",
+        f"name: {_scalar(name)}",
         f"title: {_quoted(f'{title} ({chosen.core}, {clock / 1e6:g} MHz)'[:120])}",
         f"core: {core.name}",
         f"features: [{', '.join(features)}]",
@@ -59,9 +61,9 @@ def board_text(device: Device, *, name: str = "", processor: str = "", clock_hz:
         "port: semihosting",
         "startup: cortex_m",
         f"stack_bytes: {_stack(memories)}",
-        f"device: {_device_name(device)}",
+        f"device: {_scalar(re.sub('[^A-Za-z0-9_.-]', '_', device.name))}",
         "programmers:",
-        f"  - {{tool: pyocd, target: {re.sub('[^a-z0-9_-]', '_', device.name.lower())}}}",
+        f"  - {{tool: pyocd, target: {_scalar(re.sub('[^a-z0-9_-]', '_', device.name.lower()))}}}",
         f"source: {_quoted(f'CMSIS-Pack {device.pack}, device {device.name}')}",
     ]
     return "\n".join(lines) + "\n"
@@ -178,7 +180,9 @@ def _named(memories: Sequence[tuple[str, PackMemory]]) -> list[tuple[str, PackMe
 
 
 def _memory_line(kind: str, memory: PackMemory) -> str:
-    return f"  - {{name: {memory.name}, kind: {kind}, origin: 0x{memory.start:08x}, size: {_size(memory.size)}}}"
+    return (
+        f"  - {{name: {_scalar(memory.name)}, kind: {kind}, origin: 0x{memory.start:08x}, size: {_size(memory.size)}}}"
+    )
 
 
 def _size(size: int) -> str:
@@ -194,8 +198,10 @@ def _stack(memories: Sequence[tuple[str, PackMemory]]) -> int:
     return min(_STACK, ram.size // 8 & ~7)
 
 
-def _device_name(device: Device) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", device.name)
+def _scalar(text: str) -> str:
+    """A word, in quotes where YAML would take it for a number or a truth value."""
+    plain = re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.-]*", text) and yaml.safe_load(text) == text
+    return text if plain else _quoted(text)
 
 
 def _quoted(text: str) -> str:
