@@ -1,8 +1,8 @@
 """Kernels of softmax and log-softmax.
 
 The int8 softmax has two kernels of equal results, each in portable C and for Helium. Computing exponentials takes some
-100 cycles each and 300 bytes of code; a table of them takes up to 1 KB of flash. Classifiers end in one short row, where
-a kilobyte is worth more than a few thousand cycles, so the table serves only from 256 elements on.
+100 cycles each and 300 bytes of code; a table of them takes up to 1 KB of flash. Classifiers end in one short row, for
+which a kilobyte is much, so the table serves only from 256 elements on.
 """
 
 from __future__ import annotations
