@@ -92,7 +92,8 @@ def open_device(
 
     ``firmware``: what an emulated board runs, and what is written to a hardware board if ``flash``; None: what is on
     the board. ``port``: address of the console (see ``open_console``) or ``auto``; for an emulated board, None starts
-    one, an address connects to one that runs. ``programmer``: the tool that writes the firmware, else the first of the
+    one, an address connects to one that runs; ``remote:`` and ``labgrid:`` name boards of other computers (see
+    ``hil.remote.network``). ``programmer``: the tool that writes the firmware, else the first of the
     board's that is installed. ``serial_number``: which of several boards or probes (its beginning or end is enough).
 
     Raises:
@@ -100,6 +101,12 @@ def open_device(
         DeviceError: no such port, or it is busy.
         ToolError: a program is missing or failed.
     """
+    from hil.remote import is_network_address, open_over_network
+
+    if port is not None and is_network_address(port):
+        with open_over_network(board, firmware, port, flash=flash) as remote:
+            yield remote
+        return
     elf = firmware.elf if isinstance(firmware, Firmware) else firmware
     if board.emulator is not None and port in (None, "auto"):
         device = _start_emulated(board, elf)
