@@ -41,8 +41,20 @@ def die_with_parent() -> None:
 
 def spawn(command: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, preexec_fn=die_with_parent
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        bufsize=0,
+        preexec_fn=die_with_parent,
+        start_new_session=True,
     )
+
+
+def end(board: subprocess.Popen[bytes]) -> None:
+    """End the board's process and whatever it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(board.pid, signal.SIGKILL)
+    board.wait()
 
 
 def holder(folder: Path) -> int | None:
@@ -129,12 +141,11 @@ def serve(folder: Path, timeout: float, command: list[str]) -> None:
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
                 bridge(board, Path(command[0]).name, master, timeout)
             finally:
-                board.kill()
-                board.wait()
+                end(board)
 
 
 def bridge(board: subprocess.Popen[bytes], name: str, master: int, timeout: float) -> None:
-    """Carry bytes both ways until the board has ended and its words are read, or nobody has listened for ``timeout`` seconds."""
+    """Carry bytes both ways until the board has ended and was heard, or nobody listens for ``timeout`` seconds."""
     assert board.stdin is not None and board.stdout is not None
     said = board.stdout.fileno()
     os.set_blocking(said, False)
@@ -151,6 +162,7 @@ def bridge(board: subprocess.Popen[bytes], name: str, master: int, timeout: floa
             opened, last = opened or now, now
         listening = opened is not None and now - opened >= SETTLE_SECONDS
         if has_ended and not kept:
+            time.sleep(SETTLE_SECONDS)  # what was written last is read before the terminal goes
             return
         readers = ([] if has_ended else [said]) + ([master] if opened is not None else [])
         ready, _, _ = select.select(readers, [master] if kept and listening else [], [], 0.05)
@@ -188,8 +200,7 @@ def run(timeout: float, command: list[str]) -> int:
             if summary and b"\n" in heard[summary.end() :]:
                 return 1 if int(summary[2]) else 0
     finally:
-        board.kill()
-        board.wait()
+        end(board)
     print("the program ended or fell silent before its tests were done", file=sys.stderr)
     return 2
 
