@@ -125,7 +125,9 @@ def _start_emulated(board: Board, elf: Path | None) -> Device:
 
     def close() -> None:
         while running:
-            running.pop().stop()
+            emulator = running.pop()
+            emulator.transport.close()
+            emulator.stop()
 
     def restart() -> Transport:
         close()
