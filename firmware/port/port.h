@@ -54,8 +54,9 @@ uint32_t port_counter_unit(void);
 void port_stack_paint(void);
 uint32_t port_stack_used(void);
 
-/* A falling edge on the pin TINYOPT_TIMESTAMP_PIN: low for a microsecond or more, then high again. Only ports that have
- * such a pin implement it, and only firmware that is built with TINYOPT_TIMESTAMP_PIN calls it. */
+/* A falling edge on the pin TINYOPT_TIMESTAMP_PIN: low for 50 microseconds, so that a meter which samples the pin every
+ * ten sees it, then high again. Only ports that have such a pin implement it, and only firmware that is built with
+ * TINYOPT_TIMESTAMP_PIN calls it. */
 void port_timestamp_pin(void);
 
 /* Resets the machine unless called again within so many milliseconds; 0 calls it off. Only ports with a watchdog

@@ -91,7 +91,7 @@ uint32_t port_stack_used(void) {
 #if defined(TINYOPT_TIMESTAMP_PIN)
 void port_timestamp_pin(void) {
   digitalWrite(TINYOPT_TIMESTAMP_PIN, LOW);
-  delayMicroseconds(2);
+  delayMicroseconds(50);
   digitalWrite(TINYOPT_TIMESTAMP_PIN, HIGH);
 }
 #endif

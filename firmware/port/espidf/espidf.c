@@ -68,7 +68,7 @@ uintptr_t port_stack_lowest(void) {
 #if defined(TINYOPT_TIMESTAMP_PIN)
 void port_timestamp_pin(void) {
   (void)gpio_set_level(TINYOPT_TIMESTAMP_PIN, 0);
-  esp_rom_delay_us(2);
+  esp_rom_delay_us(50);
   (void)gpio_set_level(TINYOPT_TIMESTAMP_PIN, 1);
 }
 #endif

@@ -75,7 +75,7 @@ uint32_t port_counter_unit(void) {
 void port_timestamp_pin(void) {
   HAL_GPIO_WritePin(TIMESTAMP_PORT, 1u << TINYOPT_TIMESTAMP_PIN, GPIO_PIN_RESET);
   uint32_t start = port_counter();
-  while (port_counter() - start < port_counter_hz() / 500000u) {
+  while (port_counter() - start < port_counter_hz() / 20000u) {
   }
   HAL_GPIO_WritePin(TIMESTAMP_PORT, 1u << TINYOPT_TIMESTAMP_PIN, GPIO_PIN_SET);
 }
