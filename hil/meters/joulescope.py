@@ -53,7 +53,6 @@ class Joulescope:
             self._device.parameter_set("buffer_duration", BUFFER_SECONDS)
             self._device.parameter_set("sampling_frequency", rate)
             self._device.parameter_set("i_range", "auto")
-            self._device.parameter_set("sensor_power", "on")
         except Exception as error:  # the package raises what its driver returns
             self.close()
             raise DeviceError(f"the Joulescope cannot be opened: {error}; does another program use it?") from None
@@ -139,7 +138,7 @@ def _find(serial_number: str | None) -> Any:
     except ImportError:
         raise ToolError("Jetperch's package is not installed; to install it: pip install 'tinyopt[meters]'") from None
     try:
-        devices = list(joulescope.scan(config="off"))
+        devices = list(joulescope.scan(config="auto"))
     except Exception as error:  # the package promises none, its driver does not
         raise DeviceError(f"looking for a Joulescope failed: {error}") from None
     named = [one for one in devices if serial_number is None or str(one).endswith(serial_number)]
