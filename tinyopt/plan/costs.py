@@ -113,9 +113,11 @@ def core_costs(board: Board) -> Costs:
     """The formulas, scaled for the board's core by what kernels took on its emulated board.
 
     A formula says how the cycles of a kernel grow with the layer; how many a core needs for them differs from core to
-    core. Cores that were never measured get the formulas as they are.
+    core. Cores that were never measured get the formulas as they are, but for the Cortex-M0+: it has the instructions
+    of the Cortex-M0, and the same multiplier.
     """
-    return _calibration().get(board.core, FORMULAS)
+    core = "cortex-m0" if board.core == "cortex-m0plus" else board.core
+    return _calibration().get(core, FORMULAS)
 
 
 def signature(graph: Graph, operator: Operator) -> str:
