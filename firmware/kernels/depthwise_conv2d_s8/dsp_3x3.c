@@ -1,9 +1,10 @@
 /* Depthwise 3x3 convolution with the Arm DSP extension, four channels after the other.
  *
- * The lines of four channels' planes are copied, widened, into a ring of three: one word holds a pixel of four
+ * Eight lines of four channels' planes at a time, a strip, are copied, widened: one word holds a pixel of four
  * channels, and two pixels make a pair of neighbours for each. SMLAD takes two taps of a line at once. Four
- * neighbouring outputs are computed at a time. Padding is written into the ring, so the loop knows no borders. A line
- * of outputs is written only after the input lines below it were read: input and output may be the same memory.
+ * neighbouring outputs are computed at a time. Padding is written into the strip, so the loop knows no borders. The
+ * last lines of a strip are moved to the next. A line of outputs is written only after the input lines below it were
+ * read: input and output may be the same memory.
  *
  * Lines run along the longer side of the image (columns, when it is higher than wide), so that they are few.
  *
@@ -16,56 +17,60 @@
 #include "depthwise_conv2d_s8.h"
 #include "dsp.h"
 
-enum { LINES = 3, GROUP = 4, WORD = LINES * GROUP, RELU_SHIFT = 11 };
+enum { TAPS = 3, LINES = 8, GROUP = 4, WORD = LINES * GROUP, KEPT_FROM = 6, RELU_SHIFT = 11 };
 
-/* What a line of one channel is computed with; the assembly knows the order. */
+/* What a plane of one channel is computed with; the assembly knows the order. */
 typedef struct {
-  uint32_t
-      weights[4 * LINES]; /* per line of the ring: taps (0, 1), taps (1, 2); the lines twice, so that any can begin */
-  int32_t bias;           /* scaled as the weights are, input zero point folded in */
+  int32_t bias; /* scaled as the weights are, input zero point folded in */
   int32_t multiplier;
-  int32_t offset;      /* 2 * output zero point + 1; relu: of the high multiply, see start_channel */
-  int32_t step;        /* bytes between outputs */
-  const uint32_t *end; /* of the ring: behind its last output's first element */
-  int32_t shift;       /* to the right, minus 1; not read for relu */
+  int32_t offset;             /* 2 * output zero point + 1; relu: of the high multiply, see start_channel */
+  int32_t shift;              /* to the right, minus 1; not read for relu */
+  uint32_t weights[2 * TAPS]; /* per line: taps (0, 1), taps (1, 2) */
 } channel_t;
 
-/* A line of outputs of `count` channels, at least one. The ring interleaves lines and channels by word, a pair of
- * elements: word i of line n of channel c is at ring[i * WORD + n * GROUP + c]. Line `turn` / 2 of the channels'
- * weights goes with line 0 of the ring. */
-typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t *channels, int32_t turn,
-                           int32_t count);
+/* The outputs of a strip; the assembly knows the order. */
+typedef struct {
+  int32_t lines;     /* at least one */
+  int32_t length;    /* bytes of the strip's input: from a line's first element to behind its last output's first one */
+  int32_t step;      /* bytes between outputs of a line */
+  int32_t line_step; /* bytes between lines */
+} outputs_t;
+
+/* The outputs of a strip of `count` channels, at least one. The strip interleaves lines and channels by word, a pair of
+ * elements: word i of line n of channel c is at strip[i * WORD + n * GROUP + c]. */
+typedef void strip_function(const uint32_t *strip, int8_t *output, const channel_t *channels, const outputs_t *outputs,
+                            int32_t count);
 
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
-/* Registers: r0 ring, r1 output, r2 to r7 weights, r8 to r11 four sums, r12 and lr elements.
- * Frame: 0 the last six fields of channel_t; 24 ring, 28 output, 32 weights, 36 those six fields, of the channel; 76
- * channels left. The last outputs of a line may be fewer than four: the ring went past its end by the bytes of those
- * missing. */
+/* Registers: r0 strip, r1 output, r2 to r7 weights, r8 to r11 four sums, r12 and lr elements.
+ * Frame: 0 bias, multiplier, offset and shift; 16 strip and output of the line, 24 lines left, 28 end of the line, 32
+ * the last two fields of outputs_t; 40 strip, output, channel, outputs; 92 channels left. The last outputs of a line
+ * may be fewer than four: the pointer went past its end by the bytes of those missing. */
 /* clang-format off */
-#define LINE_OF_OUTPUTS(bytes, missing_two, rows, requantize, saturate) \
+#define STRIP_OF_OUTPUTS(bytes, missing_two, line, rows, requantize, saturate) \
   ".syntax unified\n" \
   "push {r4-r11, lr}\n" \
-  "lsls r4, r3, #2\n" \
-  "add r3, r2, #48\n" \
-  "adds r2, r2, r4\n" \
-  "push {r0-r3}\n" \
-  "sub sp, sp, #24\n" \
+  "sub sp, sp, #56\n" \
+  "strd r0, r1, [sp, #40]\n" \
+  "strd r2, r3, [sp, #48]\n" \
+  ".balign 4\n" \
   "0:\n" \
-  "ldmia r3, {r4-r9}\n" \
-  "stmia sp, {r4-r9}\n" \
+  "ldmia r2!, {r4-r7}\n" \
+  "mov r8, r0\n" \
+  "mov r9, r1\n" \
+  "ldmia r3, {r10-r12, lr}\n" \
+  "add r11, r11, r0\n" \
+  "stmia sp, {r4-r12, lr}\n" \
   "ldmia r2, {r2-r7}\n" \
   ".balign 4\n" \
   "1:\n" \
-  "ldr.w r8, [sp]\n" \
-  "mov r9, r8\n" \
-  "mov r10, r8\n" \
-  "mov r11, r8\n" \
+  "ldr.w r11, [sp]\n" \
   rows \
   requantize \
-  "ldrd r12, lr, [sp, #12]\n" \
-  "adds r0, r0, #" #bytes "\n" \
-  "cmp r0, lr\n" \
+  "ldrd lr, r12, [sp, #28]\n" \
+  "add r0, r0, #" #bytes "\n" \
+  "cmp.w r0, lr\n" \
   saturate("r8") \
   "bhi 2f\n" \
   "strb r8, [r1]\n" \
@@ -83,7 +88,7 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
   "b 3f\n" \
   "2:\n" \
   "subs r0, r0, lr\n" \
-  "cmp r0, #" #missing_two "\n" \
+  "cmp.w r0, #" #missing_two "\n" \
   "strb r8, [r1]\n" \
   "bhi 3f\n" \
   saturate("r9") \
@@ -91,24 +96,32 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
   "beq 3f\n" \
   saturate("r10") \
   "strb r10, [r1, r12, lsl #1]\n" \
-  "3:\n" \
-  "add r12, sp, #24\n" \
+  "3:\n" /* the next line */ \
+  "add r12, sp, #16\n" \
+  "ldmia r12, {r0, r1, r8-r11}\n" \
+  "add r0, r0, #" #line "\n" \
+  "add r1, r1, r11\n" \
+  "add r9, r9, #" #line "\n" \
+  "subs r8, r8, #1\n" \
+  "stmia r12, {r0, r1, r8, r9}\n" \
+  "bne.w 1b\n" \
+  "add r12, sp, #40\n" /* the next channel */ \
   "ldmia r12, {r0-r3}\n" \
-  "adds r0, r0, #4\n" \
-  "adds r1, r1, #1\n" \
-  "adds r2, r2, #72\n" \
-  "adds r3, r3, #72\n" \
-  "stmia r12, {r0-r3}\n" \
-  "ldr r12, [sp, #76]\n" \
-  "subs r12, r12, #1\n" \
-  "str r12, [sp, #76]\n" \
+  "ldr r4, [sp, #92]\n" \
+  "add r0, r0, #4\n" \
+  "add r1, r1, #1\n" \
+  "add r2, r2, #40\n" \
+  "stmia r12, {r0-r2}\n" \
+  "subs r4, r4, #1\n" \
+  "str r4, [sp, #92]\n" \
   "bne.w 0b\n" \
-  "add sp, sp, #40\n" \
+  "add sp, sp, #56\n" \
   "pop {r4-r11, pc}\n"
 
 /* Words 0 to 2 of a line hold the elements of four outputs, words 0 to 4 with stride 2. Two loads in a row cost less
- * than two apart, so every second row begins with the last word of the row before. */
-#define LOAD(into, line, word) "ldr.w " into ", [r0, #" #line "*16+" #word "*48]\n"
+ * than two apart, so every second row begins with the last word of the row before. The first row begins every sum with
+ * the bias in r11, that of the last output last. */
+#define LOAD(into, line, word) "ldr.w " into ", [r0, #" #line "*16+" #word "*128]\n"
 
 #define WORD_0(x, first, last) \
   "smlad r8, " x ", " first ", r8\n" \
@@ -124,7 +137,12 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
 
 #define ROWS_STRIDE_1 \
   LOAD("r12", 0, 0) LOAD("lr", 0, 1) \
-  WORD_0("r12", "r2", "r3") WORD_1("lr", "r2", "r3") \
+  "smlad r8, r12, r2, r11\n" \
+  "smlatb r9, r12, r2, r11\n" \
+  "smlabt r8, lr, r3, r8\n" \
+  "smlad r9, lr, r3, r9\n" \
+  "smlad r10, lr, r2, r11\n" \
+  "smlatb r11, lr, r2, r11\n" \
   LOAD("r12", 0, 2) LOAD("lr", 1, 0) \
   WORD_2("r12", "r2", "r3") WORD_0("lr", "r4", "r5") \
   LOAD("r12", 1, 1) LOAD("lr", 1, 2) \
@@ -134,16 +152,18 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
   LOAD("r12", 2, 2) \
   WORD_2("r12", "r6", "r7")
 
-#define BEGIN(sum, x, first) "smlad " sum ", " x ", " first ", " sum "\n"
+#define BEGIN(sum, x, first) "smlad " sum ", " x ", " first ", r11\n"
+#define GO_ON(sum, x, first) "smlad " sum ", " x ", " first ", " sum "\n"
 #define END(sum, x, last) "smlabt " sum ", " x ", " last ", " sum "\n"
-#define ROW_STRIDE_2(line, first, last) \
+#define ROW_STRIDE_2(line, begin, first, last) \
   LOAD("r12", line, 0) LOAD("lr", line, 1) \
-  BEGIN("r8", "r12", first) END("r8", "lr", last) BEGIN("r9", "lr", first) \
+  begin("r8", "r12", first) END("r8", "lr", last) begin("r9", "lr", first) \
   LOAD("r12", line, 2) LOAD("lr", line, 3) \
-  END("r9", "r12", last) BEGIN("r10", "r12", first) END("r10", "lr", last) BEGIN("r11", "lr", first) \
+  END("r9", "r12", last) begin("r10", "r12", first) END("r10", "lr", last) begin("r11", "lr", first) \
   LOAD("r12", line, 4) \
   END("r11", "r12", last)
-#define ROWS_STRIDE_2 ROW_STRIDE_2(0, "r2", "r3") ROW_STRIDE_2(1, "r4", "r5") ROW_STRIDE_2(2, "r6", "r7")
+#define ROWS_STRIDE_2 \
+  ROW_STRIDE_2(0, BEGIN, "r2", "r3") ROW_STRIDE_2(1, GO_ON, "r4", "r5") ROW_STRIDE_2(2, GO_ON, "r6", "r7")
 
 #define FOR_SUMS(instruction) instruction("r8") instruction("r9") instruction("r10") instruction("r11")
 
@@ -154,7 +174,7 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
 #define REQUANTIZE \
   "ldrd r12, lr, [sp, #4]\n" \
   FOR_SUMS(HIGH_MULTIPLY) \
-  "ldr.w r12, [sp, #20]\n" \
+  "ldr.w r12, [sp, #12]\n" \
   FOR_SUMS(ADD_SIGN) FOR_SUMS(SHIFT) FOR_SUMS(ADD_OFFSET)
 #define SATURATE(sum) "ssat " sum ", #8, " sum ", asr #1\n"
 
@@ -163,23 +183,23 @@ typedef void line_function(const uint32_t *ring, int8_t *output, const channel_t
 #define SATURATE_RELU(sum) "ssat " sum ", #8, " sum ", asr #11\n"
 
 #define UNUSED __attribute__((unused))
-#define LINE_FUNCTION(name, ...) \
-  __attribute__((naked, noinline)) static void name(const uint32_t *ring UNUSED, int8_t *output UNUSED, \
-                                                    const channel_t *channels UNUSED, int32_t turn UNUSED, \
+#define STRIP_FUNCTION(name, ...) \
+  __attribute__((naked, noinline)) static void name(const uint32_t *strip UNUSED, int8_t *output UNUSED, \
+                                                    const channel_t *channels UNUSED, const outputs_t *outputs UNUSED, \
                                                     int32_t count UNUSED) { \
-    __asm__ volatile(LINE_OF_OUTPUTS(__VA_ARGS__)); \
+    __asm__ volatile(STRIP_OF_OUTPUTS(__VA_ARGS__)); \
   }
 
-LINE_FUNCTION(line_stride_1, 96, 48, ROWS_STRIDE_1, REQUANTIZE, SATURATE)
-LINE_FUNCTION(line_stride_2, 192, 96, ROWS_STRIDE_2, REQUANTIZE, SATURATE)
-LINE_FUNCTION(line_relu_stride_1, 96, 48, ROWS_STRIDE_1, REQUANTIZE_RELU, SATURATE_RELU)
-LINE_FUNCTION(line_relu_stride_2, 192, 96, ROWS_STRIDE_2, REQUANTIZE_RELU, SATURATE_RELU)
+STRIP_FUNCTION(strip_stride_1, 256, 128, 16, ROWS_STRIDE_1, REQUANTIZE, SATURATE)
+STRIP_FUNCTION(strip_stride_2, 512, 256, 32, ROWS_STRIDE_2, REQUANTIZE, SATURATE)
+STRIP_FUNCTION(strip_relu_stride_1, 256, 128, 16, ROWS_STRIDE_1, REQUANTIZE_RELU, SATURATE_RELU)
+STRIP_FUNCTION(strip_relu_stride_2, 512, 256, 32, ROWS_STRIDE_2, REQUANTIZE_RELU, SATURATE_RELU)
 /* clang-format on */
 
 #else /* the same computation in C, for tests on other machines */
 
-static int32_t element(const uint32_t *ring, int32_t line, int32_t at) {
-  uint32_t pair = ring[(at >> 1) * WORD + line * GROUP];
+static int32_t element(const uint32_t *strip, int32_t line, int32_t at) {
+  uint32_t pair = strip[(at >> 1) * WORD + line * GROUP];
   return at & 1 ? tinyopt_high_half(pair) : tinyopt_low_half(pair);
 }
 
@@ -191,32 +211,35 @@ static int8_t requantize(const channel_t *channel, int32_t sum, bool relu) {
   return (int8_t)tinyopt_clamp(high >> RELU_SHIFT, INT8_MIN, INT8_MAX);
 }
 
-static void line_of_outputs(const uint32_t *ring, int8_t *output, const channel_t *channel, int32_t turn, int32_t count,
-                            int32_t stride, bool relu) {
-  for (; count > 0; --count, ++channel, ++ring, ++output) {
-    int32_t outputs = (int32_t)(channel->end - ring) * 2 / (WORD * stride);
-    for (int32_t i = 0; i < outputs; ++i) {
+static void strip_of_outputs(const uint32_t *strip, int8_t *output, const channel_t *channel, const outputs_t *outputs,
+                             int32_t count, int32_t stride, bool relu) {
+  int32_t width = outputs->length / (2 * WORD * stride);
+  for (; count > 0; --count, ++channel, ++strip, ++output) {
+    for (int32_t i = 0; i < outputs->lines * width; ++i) {
+      int32_t y = i / width;
+      int32_t x = i % width;
       int32_t sum = channel->bias;
-      for (int32_t n = 0; n < LINES; ++n) {
-        const uint32_t *weights = channel->weights + turn + 2 * n;
-        sum += element(ring, n, i * stride) * tinyopt_low_half(weights[0]);
-        sum += element(ring, n, i * stride + 1) * tinyopt_high_half(weights[0]);
-        sum += element(ring, n, i * stride + 2) * tinyopt_high_half(weights[1]);
+      for (int32_t n = 0; n < TAPS; ++n) {
+        const uint32_t *weights = channel->weights + 2 * n;
+        sum += element(strip, y * stride + n, x * stride) * tinyopt_low_half(weights[0]);
+        sum += element(strip, y * stride + n, x * stride + 1) * tinyopt_high_half(weights[0]);
+        sum += element(strip, y * stride + n, x * stride + 2) * tinyopt_high_half(weights[1]);
       }
-      output[i * channel->step] = requantize(channel, sum, relu);
+      output[y * outputs->line_step + x * outputs->step] = requantize(channel, sum, relu);
     }
   }
 }
 
-#define LINE_FUNCTION(name, stride, relu)                                                                              \
-  static void name(const uint32_t *ring, int8_t *output, const channel_t *channels, int32_t turn, int32_t count) {     \
-    line_of_outputs(ring, output, channels, turn, count, stride, relu);                                                \
+#define STRIP_FUNCTION(name, stride, relu)                                                                             \
+  static void name(const uint32_t *strip, int8_t *output, const channel_t *channels, const outputs_t *outputs,         \
+                   int32_t count) {                                                                                    \
+    strip_of_outputs(strip, output, channels, outputs, count, stride, relu);                                           \
   }
 
-LINE_FUNCTION(line_stride_1, 1, false)
-LINE_FUNCTION(line_stride_2, 2, false)
-LINE_FUNCTION(line_relu_stride_1, 1, true)
-LINE_FUNCTION(line_relu_stride_2, 2, true)
+STRIP_FUNCTION(strip_stride_1, 1, false)
+STRIP_FUNCTION(strip_stride_2, 2, false)
+STRIP_FUNCTION(strip_relu_stride_1, 1, true)
+STRIP_FUNCTION(strip_relu_stride_2, 2, true)
 
 #endif
 
@@ -239,52 +262,54 @@ static planes_t describe_planes(const tinyopt_depthwise_conv2d_s8 *op) {
                     op->output_height, op->output_width, c, op->output_width * c};
 }
 
-/* Widen `pairs` >= 0 pairs of pixels of four channels; the pixels of a pair may lie anywhere. Returns where the ring
- * goes on. */
-__attribute__((noinline)) static uint32_t *widen(uint32_t *ring, const int8_t *first, const int8_t *second,
-                                                 int32_t step, int32_t pairs) {
-  for (; pairs > 0; --pairs, ring += WORD, first += step, second += step) {
-    uint32_t first_word = tinyopt_load_s8x4(first);
-    uint32_t second_word = tinyopt_load_s8x4(second);
-    uint32_t first_even = tinyopt_sxtb16(first_word);
-    uint32_t second_even = tinyopt_sxtb16(second_word);
-    ring[0] = tinyopt_pack_low(first_even, second_even);
-    ring[2] = tinyopt_pack_high(first_even, second_even);
-    uint32_t first_odd = tinyopt_sxtb16_ror8(first_word);
-    uint32_t second_odd = tinyopt_sxtb16_ror8(second_word);
-    ring[1] = tinyopt_pack_low(first_odd, second_odd);
-    ring[3] = tinyopt_pack_high(first_odd, second_odd);
-  }
-  return ring;
+/* Widen two neighbouring pixels of four channels. */
+static inline void widen(uint32_t *strip, uint32_t first, uint32_t second) {
+  uint32_t low = tinyopt_pack_low(first, second);
+  uint32_t high = tinyopt_pack_high(first, second);
+  strip[0] = tinyopt_sxtb16(low);
+  strip[1] = tinyopt_sxtb16_ror8(low);
+  strip[2] = tinyopt_sxtb16(high);
+  strip[3] = tinyopt_sxtb16_ror8(high);
 }
 
-/* Fill a line of the ring of `pairs`: `lead` elements of padding, the input's, then padding. source NULL: padding. */
-__attribute__((noinline)) static void load_line(const planes_t *planes, const int8_t *source, const int8_t *padding,
-                                                uint32_t *ring, int32_t pairs) {
+/* Fill a line of a strip of `pairs`: elements of padding, the input's, then padding. source NULL: padding. */
+__attribute__((noinline)) static void load_line(const planes_t *planes, const int8_t *source, uint32_t padding,
+                                                uint32_t *strip, int32_t pairs) {
   int32_t step = planes->step;
   if (source) {
     int32_t left = planes->length;
-    int32_t whole = planes->lead >> 1;
-    if (planes->lead & 1) {
-      ring = widen(ring, padding, source, 0, 1);
-      source += step;
-      --left;
+    if (planes->lead) { /* one or two elements */
+      uint32_t second = padding;
+      if (planes->lead == 1) {
+        second = tinyopt_load_s8x4(source);
+        source += step;
+        --left;
+      }
+      widen(strip, padding, second);
+      strip += WORD;
       --pairs;
-    } else {
-      ring = widen(ring, padding, padding, 0, whole);
-      pairs -= whole;
     }
-    whole = tinyopt_min(left >> 1, pairs);
-    ring = widen(ring, source, source + step, 2 * step, whole);
+    int32_t whole = tinyopt_min(left >> 1, pairs);
     pairs -= whole;
+    for (; whole > 1; whole -= 2, strip += 2 * WORD, source += 4 * step) {
+      widen(strip, tinyopt_load_s8x4(source), tinyopt_load_s8x4(source + step));
+      const int8_t *next = source + 2 * step;
+      widen(strip + WORD, tinyopt_load_s8x4(next), tinyopt_load_s8x4(next + step));
+    }
+    if (whole > 0) {
+      widen(strip, tinyopt_load_s8x4(source), tinyopt_load_s8x4(source + step));
+      strip += WORD;
+      source += 2 * step;
+    }
     if ((left & 1) && pairs > 0) {
-      ring = widen(ring, source + 2 * step * whole, padding, 0, 1);
+      widen(strip, tinyopt_load_s8x4(source), padding);
+      strip += WORD;
       --pairs;
     }
   }
-  uint32_t pixel = tinyopt_sxtb16(tinyopt_load_s8x4(padding));
-  for (; pairs > 0; --pairs, ring += WORD) {
-    ring[0] = ring[1] = ring[2] = ring[3] = pixel;
+  padding = tinyopt_sxtb16(padding);
+  for (; pairs > 0; --pairs, strip += WORD) {
+    strip[0] = strip[1] = strip[2] = strip[3] = padding;
   }
 }
 
@@ -301,51 +326,59 @@ static void start_channel(const tinyopt_depthwise_conv2d_s8 *op, int32_t index, 
     channel->offset = 2 * op->output_zero_point + 1;
     channel->shift = tinyopt_max(-shift - 1, 0); /* no shift goes with a multiplier of zero only */
   }
-  const int8_t *taps = op->weights + index * LINES * 3;
+  const int8_t *taps = op->weights + index * TAPS * TAPS;
   uint32_t *weights = channel->weights;
-  for (int32_t n = 0; n < LINES; ++n, taps += 3, weights += 2) {
-    weights[0] = weights[6] = tinyopt_pair(taps[0] * scale, taps[1] * scale);
-    weights[1] = weights[7] = tinyopt_pair(taps[1] * scale, taps[2] * scale);
+  for (int32_t n = 0; n < TAPS; ++n, taps += TAPS, weights += 2) {
+    weights[0] = tinyopt_pair(taps[0] * scale, taps[1] * scale);
+    weights[1] = tinyopt_pair(taps[1] * scale, taps[2] * scale);
+  }
+}
+
+/* Move the last two lines of a strip to its beginning. */
+static void keep_lines(uint32_t *strip, int32_t pairs) {
+  for (; pairs > 0; --pairs, strip += WORD) {
+    memcpy(strip, strip + KEPT_FROM * GROUP, 2 * GROUP * sizeof *strip);
   }
 }
 
 /* The last `count` of the four channels from `first` on. */
-static void convolve_group(const tinyopt_depthwise_conv2d_s8 *op, const planes_t *planes, line_function *line,
+static void convolve_group(const tinyopt_depthwise_conv2d_s8 *op, const planes_t *planes, strip_function *compute,
                            bool relu, int32_t first, int32_t count, const int8_t *input, int8_t *output,
-                           uint32_t *ring) {
+                           uint32_t *strip) {
   channel_t channels[GROUP];
   int32_t stride = op->stride_height;
   int32_t pairs = (planes->outputs + 3) / 4 * 2 * stride + 1;
-  int8_t padding[GROUP];
-  memset(padding, op->input_zero_point, sizeof padding);
-  for (int32_t c = GROUP - count; c < GROUP; ++c) {
-    channels[c].step = planes->output_step;
-    channels[c].end = ring + planes->outputs * stride * (WORD / 2) + c;
+  outputs_t outputs = {0, planes->outputs * stride * 2 * WORD, planes->output_step, planes->output_line_step};
+  int32_t skipped = GROUP - count;
+  uint32_t padding = (uint32_t)(op->input_zero_point & 255) * 0x01010101u;
+  for (int32_t c = skipped; c < GROUP; ++c) {
     start_channel(op, first + c, relu, &channels[c]);
   }
-  int32_t at = -planes->first_line; /* the next line to load; it goes to line `slot` of the ring */
+  int32_t at = -planes->first_line; /* the next line to load; it goes to line `slot` of the strip */
   int32_t slot = 0;
-  for (int32_t y = 0; y < planes->output_lines; ++y) {
-    for (int32_t wanted = y * stride - planes->first_line + LINES; at < wanted; ++at) {
+  for (int32_t left = planes->output_lines; left > 0; left -= outputs.lines) {
+    outputs.lines = tinyopt_min(KEPT_FROM / stride, left);
+    for (int32_t end = (outputs.lines - 1) * stride + TAPS; slot < end; ++slot, ++at) {
       bool inside = at >= 0 && at < planes->lines;
-      load_line(planes, inside ? input + at * planes->line_step : NULL, padding, ring + slot * GROUP, pairs);
-      slot = slot == LINES - 1 ? 0 : slot + 1;
+      load_line(planes, inside ? input + at * planes->line_step : NULL, padding, strip + slot * GROUP, pairs);
     }
-    /* Line `slot` of the ring is the oldest: it takes the first line of weights. */
-    int32_t turn = slot ? 2 * (LINES - slot) : 0;
-    line(ring + (GROUP - count), output + (GROUP - count), &channels[GROUP - count], turn, count);
-    output += planes->output_line_step;
+    compute(strip + skipped, output + skipped, &channels[skipped], &outputs, count);
+    output += outputs.lines * planes->output_line_step;
+    slot = TAPS - stride;
+    if (left > outputs.lines) {
+      keep_lines(strip, pairs);
+    }
   }
 }
 
-static void convolve(const tinyopt_depthwise_conv2d_s8 *op, line_function *line, bool relu, const int8_t *input,
-                     int8_t *output, uint32_t *ring) {
+static void convolve(const tinyopt_depthwise_conv2d_s8 *op, strip_function *compute, bool relu, const int8_t *input,
+                     int8_t *output, uint32_t *strip) {
   planes_t planes = describe_planes(op);
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     for (int32_t done = 0; done < op->input_channels; done += GROUP) {
       int32_t first = tinyopt_min(done, op->input_channels - GROUP);
       int32_t count = GROUP - (done - first);
-      convolve_group(op, &planes, line, relu, first, count, input + first, output + first, ring);
+      convolve_group(op, &planes, compute, relu, first, count, input + first, output + first, strip);
     }
     int32_t written = op->output_height * op->output_width * op->input_channels;
     if (op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX) {
@@ -358,20 +391,20 @@ static void convolve(const tinyopt_depthwise_conv2d_s8 *op, line_function *line,
 
 void tinyopt_depthwise_conv2d_s8_dsp_3x3(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                          void *scratch) {
-  convolve(op, line_stride_1, false, input, output, scratch);
+  convolve(op, strip_stride_1, false, input, output, scratch);
 }
 
 void tinyopt_depthwise_conv2d_s8_dsp_3x3_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
                                                   int8_t *output, void *scratch) {
-  convolve(op, line_stride_2, false, input, output, scratch);
+  convolve(op, strip_stride_2, false, input, output, scratch);
 }
 
 void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
                                               int8_t *output, void *scratch) {
-  convolve(op, line_relu_stride_1, true, input, output, scratch);
+  convolve(op, strip_relu_stride_1, true, input, output, scratch);
 }
 
 void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu_stride_2(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input,
                                                        int8_t *output, void *scratch) {
-  convolve(op, line_relu_stride_2, true, input, output, scratch);
+  convolve(op, strip_relu_stride_2, true, input, output, scratch);
 }

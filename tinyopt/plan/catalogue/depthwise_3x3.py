@@ -18,6 +18,15 @@ _GROUP = 4
 """Channels that are widened together, and outputs that are computed together."""
 
 
+_LINES, _KEPT_FROM = 8, 6
+"""Lines of a strip, and the first of those that are kept for the next."""
+
+
+def _pairs(outputs: int, attributes: ops.DepthwiseConv2d) -> int:
+    """Pairs of elements of a line, for outputs in whole groups."""
+    return -(-outputs // _GROUP) * 2 * attributes.stride[0] + 1
+
+
 def _channel_major(weights: Array) -> Array:
     """[1,3,3,C] → [C,3,3]."""
     result: Array = weights[0].transpose(2, 0, 1)
@@ -85,13 +94,13 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         **output_limits(y, a.activation),
     }
     outputs = y.shape[1] if turned else y.shape[2]
-    scratch = 48 * ((outputs + 3) // 4 * 2 * a.stride[0] + 1)
+    scratch = 16 * _LINES * _pairs(outputs, a)
     in_place = ((0, 0),) if y.shape[1] <= x.shape[1] and y.shape[2] <= x.shape[2] else ()
     return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch, in_place)
 
 
 def _cost(block: int) -> Callable[[Graph, Operator], float]:
-    """Counted on the emulated M4: blocks of four outputs, elements loaded, what a line and a channel cost."""
+    """Counted on the emulated M4: blocks of four outputs, elements loaded, what a line, a strip and a channel cost."""
 
     def cost(graph: Graph, operator: Operator) -> float:
         a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
@@ -99,14 +108,17 @@ def _cost(block: int) -> Callable[[Graph, Operator], float]:
         outputs, lines, inputs = y.shape[2], y.shape[1], x.shape[1]
         if _turned(x, y):
             outputs, lines, inputs = y.shape[1], y.shape[2], x.shape[2]
-        per_plane = lines * (-(-outputs // _GROUP) * block + 75) + inputs * 45 + 3 * x.size / x.shape[3] + 130
+        blocks, strips = -(-outputs // _GROUP), -(-lines * a.stride[0] // _KEPT_FROM)
+        per_line = blocks * block + 27
+        per_strip = 60 + (7 * _pairs(outputs, a) if strips > 1 else 0)
+        per_plane = lines * per_line + inputs * 25 + 2.4 * x.size / x.shape[3] + strips * per_strip + 70
         return float(x.shape[3] * per_plane)
 
     return cost
 
 
 def _kernels() -> Iterator[Kernel]:
-    for stride, ending, block in ((1, "", 71), (2, "_stride_2", 73)):
+    for stride, ending, block in ((1, "", 67), (2, "_stride_2", 77)):
         for name, accepts, more in (("", _accepts(stride), 14), ("_relu", _accepts_relu(stride), 0)):
             yield Kernel(
                 name=f"depthwise_conv2d_s8_dsp_3x3{name}{ending}",
