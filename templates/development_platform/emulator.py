@@ -30,6 +30,10 @@ from pathlib import Path
 KEPT_BYTES = 65536
 SETTLE_SECONDS = 0.3
 """What opens a terminal flushes it first; the board's words come after that."""
+HEARD = "heard"
+"""File of the folder that is there once the board has said something."""
+STARTING_SECONDS = 3.0
+"""A board that has not ended within this time is taken for one that runs, even if it says nothing."""
 SUMMARY = re.compile(rb"^(\d+) Tests (\d+) Failures (\d+) Ignored", re.MULTILINE)
 
 
@@ -89,20 +93,23 @@ def stop(folder: Path) -> bool:
 def start(folder: Path, timeout: float, command: list[str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     stop(folder)
+    (folder / HEARD).unlink(missing_ok=True)
     log = folder / "log.txt"
     arguments = [sys.executable, __file__, "serve", "--folder", str(folder), "--timeout", str(timeout), "--", *command]
     with log.open("wb") as output:
         server = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 30.0
     while holder(folder) != server.pid:
         if server.poll() is not None or time.monotonic() > deadline:
             server.kill()
             sys.exit(f"the emulator did not start: {log.read_text(errors='replace').strip() or 'it said nothing'}")
         time.sleep(0.02)
-    time.sleep(0.2)
-    if server.poll() is not None:
+    deadline = time.monotonic() + STARTING_SECONDS
+    while not (folder / HEARD).exists() and server.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    if server.poll():
         sys.exit(f"the emulator ended at once: {log.read_text(errors='replace').strip() or 'it said nothing'}")
     print(f"running; its console is {folder / 'console'}")
 
@@ -139,12 +146,12 @@ def serve(folder: Path, timeout: float, command: list[str]) -> None:
                 json.dump({"pid": os.getpid(), "command": command}, state)
                 state.flush()
                 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-                bridge(board, Path(command[0]).name, master, timeout)
+                bridge(board, Path(command[0]).name, master, timeout, folder / HEARD)
             finally:
                 end(board)
 
 
-def bridge(board: subprocess.Popen[bytes], name: str, master: int, timeout: float) -> None:
+def bridge(board: subprocess.Popen[bytes], name: str, master: int, timeout: float, heard: Path) -> None:
     """Carry bytes both ways until the board has ended and was heard, or nobody listens for ``timeout`` seconds."""
     assert board.stdin is not None and board.stdout is not None
     said = board.stdout.fileno()
@@ -171,6 +178,8 @@ def bridge(board: subprocess.Popen[bytes], name: str, master: int, timeout: floa
             if not data and board.wait(timeout=5.0):
                 sys.exit(f"{name} ended with code {board.returncode}")
             has_ended = not data
+            if data and not heard.exists():
+                heard.touch()
             kept = (kept + data)[-KEPT_BYTES:]
         with contextlib.suppress(BlockingIOError, OSError):
             if master in ready:

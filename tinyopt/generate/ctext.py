@@ -47,6 +47,11 @@ def comment_text(text: str, width: int = 72) -> str:
     return plain if len(plain) <= width else "..." + plain[len(plain) - width + 3 :]
 
 
+def plain_text(text: str) -> str:
+    """Words that mean the same in Markdown, YAML, Kconfig and properties; the rest of a model's name is left out."""
+    return re.sub(r"[^A-Za-z0-9 .,+-]+", "_", text)[:72].strip(" ._") or "model"
+
+
 def string_literal(text: str) -> str:
     """A C string of the harmless characters of ``text``; others become underscores."""
     return '"' + re.sub(r"[^A-Za-z0-9 ._/+-]", "_", text)[:80] + '"'

@@ -8,10 +8,10 @@ component manager; cmake-presets(7).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from tinyopt.generate.ctext import plain_text
 from tinyopt.generate.flat import flatten
 from tinyopt.generate.folder import File
 from tinyopt.generate.platformio import unit_test_file
@@ -35,11 +35,6 @@ def form_files(
         **folders,
     }
     return FORMS[form](facts, [file for file in library if not file.path.endswith("library.json")])
-
-
-def plain_text(text: str) -> str:
-    """Words that mean the same in Markdown, YAML, Kconfig and properties; the rest of a model's name is left out."""
-    return re.sub(r"[^A-Za-z0-9 .,+-]+", "_", text)[:72].strip(" ._") or "model"
 
 
 def _arduino(facts: Mapping[str, Any], library: Sequence[File]) -> list[File]:

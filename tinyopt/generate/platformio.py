@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from tinyopt.board import Board, Platformio
+from tinyopt.generate.ctext import plain_text
 from tinyopt.generate.folder import File
 from tinyopt.generate.known_answers import SAMPLES, SEED, known_answers
 from tinyopt.generate.measuring import harness_files, keeps_input
@@ -81,6 +82,7 @@ def platformio_files(plan: Plan, model: Sources, library: Sequence[File], includ
     environments = _environments(board, frameworks, measured)
     has_measure = any(environment.name.endswith("_measure") for environment in environments)
     facts |= {
+        "title": plain_text(plan.source.name),
         "environments": environments,
         "has_measure": has_measure,
         "measure_flags": _measure_flags(board, frameworks, [*library, *files], include_dirs) if has_measure else [],
