@@ -10,12 +10,15 @@ READY := $(VENV)/.ready
 
 .PHONY: demo test lint bench format clean
 
-# Two steps: torch first, alone, so that the pinned build is taken.
+# Two steps: torch first, alone, so that the pinned build is taken. labgrid brings a serial library that takes the place
+# of pyserial: it gets an environment of its own.
 $(READY): pyproject.toml constraints.txt
 	.ci/system-packages
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(PYTHON) -m venv $(VENV)/labgrid
+	$(VENV)/labgrid/bin/pip install --quiet --disable-pip-version-check labgrid
 	touch $@
 
 demo: $(READY)

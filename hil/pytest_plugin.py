@@ -272,7 +272,8 @@ def _measured(
         },
         open_device=lambda: open_device(board, hil_firmware, port=port, flash=flash),
         firmware=hil_firmware.elf,
-        emulated=board.is_emulated and port in (None, "auto"),
+        emulated=board.is_emulated,
+        starts_here=board.is_emulated and port in (None, "auto"),
         open_meter=None if meter_address is None else lambda: open_meter(meter_address),
     )
     outcome = run_job(job, path, force=True)

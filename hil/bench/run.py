@@ -63,7 +63,8 @@ class Job:
     """What a run is made of.
 
     ``header``: the fixed facts of the run, without those that the device tells. ``elf``: the firmware as it runs;
-    None: whatever is on the board. ``emulated``: the board is an emulator that this run starts.
+    None: whatever is on the board. ``emulated``: the board is an emulator;
+    ``starts_here``: this run starts it, so that it greets (None: where it is emulated).
     """
 
     board: Board
@@ -73,6 +74,7 @@ class Job:
     firmware: Firmware | Path | None
     firmware_id: int = 0
     emulated: bool = True
+    starts_here: bool | None = None
     reset_each: bool = False
     timeout: float = 60.0
     recovery: Recovery = field(default_factory=Recovery)
@@ -107,7 +109,7 @@ def run_job(
             session = Session(
                 device,
                 _expected(job),
-                starts_here=job.emulated,
+                starts_here=job.emulated if job.starts_here is None else job.starts_here,
                 firmware=job.firmware,
                 timeout=job.timeout,
                 recovery=job.recovery,
@@ -154,7 +156,7 @@ def _run(
 ) -> Outcome:
     started = time.monotonic()
     first_inputs = job.judge.inputs(0)
-    first, stack, profile = probe(session.client, first_inputs)
+    first, stack, profile = session.attempt(lambda: probe(session.client, first_inputs))
     exact: tuple[InferenceCounts, InferenceCounts] | None = None
     notes: tuple[str, ...] = ()
     if job.emulated and job.firmware is not None:
@@ -166,7 +168,7 @@ def _run(
     energy = estimated_energy(job.board, cost.cycles, _cycles(job, session.info, done))
     if job.open_meter is not None:
         with job.open_meter() as meter:
-            energy = measured_energy(meter, session.client, first_inputs, _seconds(done))
+            energy = session.attempt(lambda: measured_energy(meter, session.client, first_inputs, _seconds(done)))
     summary = {
         "kind": "summary",
         **summarise(done),

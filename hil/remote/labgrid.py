@@ -99,8 +99,7 @@ def acquired_board(
     client = LabgridClient(coordinator)
     token = "" if place else _reserve(client, board, wait)
     try:
-        chosen = place or _place_name(client("-p", "+", "show", token=token))
-        client("-p", chosen, "acquire")
+        chosen = _place_name(client("-p", place or "+", "acquire", token=token))
         try:
             yield _board_of(chosen, client("-p", chosen, "show"))
         finally:
@@ -129,10 +128,10 @@ def _reserve(client: LabgridClient, board: str, wait: float) -> str:
     return token
 
 
-def _place_name(shown: str) -> str:
-    match = re.search(r"^Place '([^']+)'", shown, re.MULTILINE)
+def _place_name(said: str) -> str:
+    match = re.search(r"^acquired place (\S+)", said, re.MULTILINE)
     if match is None:
-        raise DeviceError(f"labgrid-client shows no place: {shown.strip()[-200:]!r}")
+        raise DeviceError(f"labgrid-client has acquired no place: {said.strip()[-200:]!r}")
     return match[1]
 
 

@@ -85,7 +85,7 @@ def bench(request: BenchRequest) -> None:
         stack.enter_context(_terminated_as_interrupted())
         plan, firmware = _firmware(request, board, graph, stack)
         elf = firmware.elf if firmware is not None else request.firmware
-        emulated = board.is_emulated and request.port in (None, "auto")
+        emulated = board.is_emulated
         job = Job(
             board=board,
             judge=Judge(graph, samples, reset_each=request.reset_each),
@@ -94,6 +94,7 @@ def bench(request: BenchRequest) -> None:
             firmware=elf,
             firmware_id=firmware_id(firmware) if firmware is not None else 0,
             emulated=emulated,
+            starts_here=emulated and request.port in (None, "auto"),
             reset_each=request.reset_each,
             timeout=request.timeout,
             open_meter=meter,

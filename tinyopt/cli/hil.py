@@ -111,3 +111,39 @@ def meter(
     from tinyopt.cli.desk import show_meter
 
     show_meter(address, seconds=seconds, inferences=inferences, output=output, json_output=json_output)
+
+
+@hil_app.command()
+def serve(
+    board: BoardOption,
+    port: PortOption = None,
+    listen: Annotated[
+        str, typer.Option("--listen", help="Network address to listen on; 0.0.0.0 lets every computer in.")
+    ] = "127.0.0.1",
+    control_port: Annotated[int, typer.Option("--control-port", min=0, max=65535, help="0: a free one.")] = 20450,
+    console_port: Annotated[int, typer.Option("--console-port", min=0, max=65535, help="0: a free one.")] = 0,
+    programmer: ProgrammerOption = None,
+    serial_number: SerialNumberOption = None,
+) -> None:
+    """Lend a board of this computer to others, who reach it with --port remote://HOST, or through labgrid."""
+    from tinyopt.cli.lab import serve_board
+
+    serve_board(
+        board,
+        port=port,
+        listen=listen,
+        control_port=control_port,
+        console_port=console_port,
+        programmer=programmer,
+        serial_number=serial_number,
+    )
+
+
+@hil_app.command()
+def lab(
+    boards: Annotated[list[str], typer.Argument(metavar="BOARD...", help="Emulated boards.", show_default=False)],
+) -> None:
+    """Run a labgrid lab on this computer, with one place for every board, until Ctrl-C."""
+    from tinyopt.cli.lab import run_lab
+
+    run_lab(boards)
