@@ -273,13 +273,14 @@ def zeros() -> list[Row]:
         )
     ]
     for percent in (50, 75, 90):
-        amount = percent / 100
+        # All layers together, 90 % of the blocks would leave some layer with next to nothing.
+        config = BlockPruning(percent / 100, scope="layer" if percent == 90 else "global")
         rows.append(
             Row(
                 f"zeros-block-{percent}",
-                f"blocks 1x4, {percent} %",
+                f"blocks 1x4, {percent} %" + (" of each layer" if percent == 90 else ""),
                 ZEROS,
-                lambda lab, amount=amount: lab.post_training(gradual(lab, BlockPruning(amount))),  # type: ignore[misc]
+                lambda lab, config=config: lab.post_training(gradual(lab, config)),  # type: ignore[misc]
             )
         )
     for percent in (50, 75, 90):
