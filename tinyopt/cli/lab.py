@@ -48,9 +48,8 @@ def serve_board(
         serial_number=serial_number,
         log=_say,
     ) as server:
-        _say(
-            f"{server.board.title}: --port remote://{listen}:{server.control_port}, console on port {server.console_port}"
-        )
+        where = f"--port remote://{listen}:{server.control_port}, console on port {server.console_port}"
+        _say(f"{server.board.title}: {where}")
         _until_interrupted()
 
 
