@@ -205,7 +205,7 @@ static void begin_load(const char *arguments) {
 }
 
 #if TAKES_REALS
-/* To nearest, ties away from zero, saturated; what is no number becomes the zero point. */
+/* To nearest, ties away from zero, then shifted and saturated; what is no number becomes the zero point. */
 static uint8_t quantized(uint32_t bits) {
   float value;
   (void)memcpy(&value, &bits, sizeof value);
@@ -213,14 +213,12 @@ static uint8_t quantized(uint32_t bits) {
   if (!(steps == steps)) {
     steps = 0.0f;
   }
-  steps += (float)(MODEL_INPUT_0_ZERO_POINT);
-  if (steps <= -128.0f) {
-    return 0x80u;
-  }
-  if (steps >= 127.0f) {
-    return 0x7Fu;
-  }
-  return (uint8_t)(int8_t)(steps < 0.0f ? steps - 0.5f : steps + 0.5f);
+  steps = steps < -512.0f ? -512.0f : steps > 512.0f ? 512.0f : steps;
+  int32_t whole = (int32_t)steps;
+  float rest = steps - (float)whole;
+  whole += rest >= 0.5f ? 1 : rest <= -0.5f ? -1 : 0;
+  whole += MODEL_INPUT_0_ZERO_POINT;
+  return (uint8_t)(int8_t)(whole < -128 ? -128 : whole > 127 ? 127 : whole);
 }
 #endif
 

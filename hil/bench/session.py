@@ -7,12 +7,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 from hil.device import Device
 from hil.protocol import BlockClient, DeviceInfo, DeviceRestarted, DeviceSilent, FirmwareFault, RunReply
 from hil.runner import named_faults
 from tinyopt.build import Firmware
 from tinyopt.errors import DeviceError
+
+T = TypeVar("T")
 
 
 class WrongFirmwareError(DeviceError):
@@ -80,6 +83,20 @@ class Session:
         Raises:
             DeviceError: the device fails again and again, stays away, or turned out to be another.
         """
+
+        def once() -> RunReply:
+            if reset:
+                self.client.reset()
+            return self.client.run(inputs)
+
+        return self.attempt(once, restore=restore)
+
+    def attempt(self, action: Callable[[], T], *, restore: Callable[[], None] | None = None) -> T:
+        """Do something with ``client``, again from its beginning when the device fails. ``restore``: see ``run``.
+
+        Raises:
+            DeviceError: the device fails again and again, stays away, or turned out to be another.
+        """
         failures, lost = 0, False
         while True:
             try:
@@ -87,9 +104,7 @@ class Session:
                     if lost and restore is not None:
                         restore()
                     lost = False
-                    if reset:
-                        self.client.reset()
-                    return self.client.run(inputs)
+                    return action()
             except WrongFirmwareError:
                 raise
             except DeviceError as error:

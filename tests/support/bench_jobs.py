@@ -19,7 +19,7 @@ from tinyopt.board import load_board
 from tinyopt.build import Firmware, build
 from tinyopt.data import Samples, load_samples
 from tinyopt.generate import generate
-from tinyopt.graph import Graph
+from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, ops
 from tinyopt.pipeline import plan_for
 
 _folder = tempfile.TemporaryDirectory(prefix="tinyopt-test-")
@@ -27,12 +27,21 @@ _folder = tempfile.TemporaryDirectory(prefix="tinyopt-test-")
 
 @functools.cache
 def blob_graph() -> Graph:
-    """A quantized network of a few hundred weights without states: 36 bytes in, 4 out."""
-    from tinyopt.quantize import PostTraining, quantize
-
-    network = blob_task.network()
-    images, _ = blob_task.samples(64, 1)
-    return quantize(network, Samples.from_array(images, network), PostTraining())
+    """A quantized dense layer that tells which quarter of a 6x6 image is bright: 36 bytes in, 4 out, no states."""
+    weights = np.zeros((blob_task.CLASSES, 6, 6), np.int8)
+    for label in range(blob_task.CLASSES):
+        row, column = divmod(label, 2)
+        weights[label, 3 * row : 3 * row + 3, 3 * column : 3 * column + 3] = 100
+    builder = GraphBuilder("blobs")
+    x = builder.input("image", (1, 6, 6, 1), DType.INT8, Quantization.per_tensor(0.02, -20))
+    x = builder.add(ops.Reshape((1, 36)), (x,), quantization=Quantization.per_tensor(0.02, -20))
+    operands = (
+        x,
+        builder.constant("w", weights.reshape(-1, 36), Quantization.per_tensor(0.01, 0)),
+        builder.constant("b", np.zeros(blob_task.CLASSES, np.int32), Quantization.per_tensor(0.0002, 0)),
+    )
+    builder.output(builder.add(ops.FullyConnected(), operands, quantization=Quantization.per_tensor(0.1, 3)))
+    return builder.build()
 
 
 @functools.cache
