@@ -24,11 +24,11 @@ TECHNIQUES = ("equalise", "activation-aware", "adaround", "feedback", "bias", "b
 
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float model.", show_default=False)],
-    calibration: Annotated[
-        str,
-        typer.Option("--calibration", "-c", help="Calibration data: .npz, .npy, a folder, or random:SEED:N."),
-    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="The quantized model (.tinyopt).")],
+    calibration: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--calibration", "-c", help="Calibration data: .npz, .npy, a folder, or random:SEED:N."),
+    ] = None,
     method: Annotated[
         str, typer.Option("--method", help="How activation ranges are chosen: max, percentile, entropy or mse.")
     ] = "max",
@@ -42,7 +42,11 @@ def quantize(
     ] = False,
     weights: Annotated[
         str,
-        typer.Option("--weights", help="int8, int4, int4:GROUP, ternary, binary or clustered:VALUES."),
+        typer.Option(
+            "--weights",
+            help="int8, int4, int4:GROUP, ternary, binary or clustered:VALUES; fp16: a float model with "
+            "weights of half precision.",
+        ),
     ] = "int8",
     layer: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads this annotation on Python 3.10
@@ -95,6 +99,15 @@ def quantize(
     from tinyopt.quantize import Budget, Int8, PostTraining, weight_format
     from tinyopt.quantize import quantize as quantize_graph
 
+    if weights == "fp16":
+        if layer or technique or (max_bytes, max_cycles, min_accuracy) != (None, None, None):
+            raise DataError(
+                "--weights fp16 rounds every layer of a float model; it takes no layers, techniques or budget"
+            )
+        _halve(model, output, data, input_layout, json_output)
+        return
+    if calibration is None:
+        raise DataError("--calibration is missing: integers need samples of the input (fp16 weights do not)")
     if activations not in ("int8", "int16"):
         raise DataError(f"--activations must be int8 or int16, not '{activations}'")
     config = PostTraining(
@@ -146,6 +159,31 @@ def quantize(
         console().print(f"{key}:")
         for name, inner in value.items():
             console().print(f"  {inner:12} {name}", highlight=False, markup=False)
+
+
+def _halve(model: Path, output: Path, data: str | None, input_layout: str, json_output: bool) -> None:
+    from tinyopt.cli.commands import _accuracy_loss, load_model
+    from tinyopt.cli.learning import show_facts
+    from tinyopt.graph import parameter_bytes, save_graph
+    from tinyopt.plan.catalogue.half import is_half
+    from tinyopt.quantize import half_weights
+
+    graph = load_model(model, input_layout=input_layout)
+    result = half_weights(graph)
+    save_graph(result, output)
+    halved = sum(tensor.nbytes // 2 for tensor in result.constants() if is_half(tensor))
+    facts: dict[str, Any] = {
+        "model": graph.name,
+        "output": str(output),
+        "float_parameter_bytes": parameter_bytes(graph),
+        "half_parameter_bytes": parameter_bytes(result) - halved,
+    }
+    if data is not None:
+        facts |= _accuracy_loss(graph, result, data)
+    if json_output:
+        print_json(facts)
+    else:
+        show_facts(facts)
 
 
 def _method(name: str, percentile: float) -> CalibrationMethod:

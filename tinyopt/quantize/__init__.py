@@ -5,6 +5,7 @@ from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
 from tinyopt.quantize.equalise import ActivationAware, Equalise
 from tinyopt.quantize.feedback import ErrorFeedback
+from tinyopt.quantize.half import half_weights
 from tinyopt.quantize.mixed import Budget, LayerCost, Sensitivity, Widths, choose_widths
 from tinyopt.quantize.post_training import PostTraining, quantize
 from tinyopt.quantize.ranges import Entropy, MeanSquaredError
@@ -49,6 +50,7 @@ __all__ = [
     "calibrate",
     "choose_widths",
     "compare_tensors",
+    "half_weights",
     "quantize",
     "simulate",
     "weight_format",
