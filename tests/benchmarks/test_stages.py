@@ -6,12 +6,17 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks import stages
 from benchmarks.stage_rows import SECTIONS, Lab, rows_of
 from benchmarks.stage_tasks import TASKS
-from tinyopt.graph import Graph, save_graph
+from benchmarks.training import data_folder, with_batch_norms
+from tinyopt.bridge import to_torch
+from tinyopt.graph import Graph, ops, save_graph
+from tinyopt.importers import load
 
 FIGURES = stages.Figures(90.0, 300, 1000, 3000, 500, 100_000, 27.8, 2500, 300_000, True)
 
@@ -65,3 +70,16 @@ def test_models_and_figures_in_the_folder_are_not_made_again(tmp_path: Path, mon
     assert lab.graph("float").inputs == made.inputs
     keep(tmp_path, 0, "float", FIGURES)
     assert stages.figures_of(lab, rows_of(lab.task)[0]) == FIGURES
+
+
+def test_batch_norms_that_are_put_back_leave_the_official_network_as_it_is() -> None:
+    path = data_folder() / "mlperf-tiny" / "pretrainedResnet.tflite"
+    if not path.is_file():
+        pytest.skip(f"no benchmark data: '{path}' is absent (set TINYOPT_DATA)")
+    images = np.random.default_rng(0).random((8, 32, 32, 3)).astype(np.float32)
+    official = load(path)
+    graph = with_batch_norms(official, images)
+    expected = to_torch(official).logits(torch.tensor(images * 255)).detach().numpy()
+    found = to_torch(graph).eval()(torch.tensor(images)).detach().numpy()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    assert sum(isinstance(o.attributes, ops.BatchNorm) for o in graph.operators) == 7
