@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from hil import discover as discover_module
 from hil.discover import discover, find_port, running_emulators, same_serial, serial_ports
 from tests.hil.test_images_and_uf2 import drive
 from tests.hil.test_programmers import pyocd_list
@@ -21,6 +22,14 @@ from tests.support.fake_usb import hardware_board, plug_in, usb_port
 from tinyopt.board import Programmer, UsbId, load_board
 from tinyopt.cli.app import app
 from tinyopt.errors import DeviceError
+
+ask_for_chips = discover_module._chips
+
+
+@pytest.fixture(autouse=True)
+def no_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asking the real pyOCD takes seconds."""
+    monkeypatch.setattr(discover_module, "_chips", dict)
 
 
 def test_the_only_board_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +67,7 @@ def test_the_chip_of_the_probe_tells_two_boards_of_one_maker_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     plug_in(monkeypatch, usb_port("/dev/ttyACM0", serial="066BFF1"), usb_port("/dev/ttyACM1", serial="0671FF2"))
+    monkeypatch.setattr(discover_module, "_chips", ask_for_chips)
     listed = json.loads(pyocd_list("066BFF1", "0671FF2"))
     listed["boards"][0]["target"] = "stm32f446retx"
     FakePrograms(tmp_path / "bin", monkeypatch).add("pyocd").answer("pyocd", out=json.dumps(listed))
@@ -144,7 +154,6 @@ def test_nothing_plugged_in_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> 
 def test_discover_lists_ports_and_drives(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     plug_in(monkeypatch, usb_port("/dev/ttyACM0", 0x0D28, 0x0204, "9904", "BBC micro:bit CMSIS-DAP"))
     monkeypatch.setattr("hil.uf2._mount_points", lambda: [drive(tmp_path)])
-    monkeypatch.setattr("hil.discover._chips", dict)
     text = CliRunner().invoke(app, ["hil", "discover"]).stdout
     assert all(word in text for word in ("/dev/ttyACM0", "0d28:0204", "9904", "DAPLink", "microbit_v2", "free"))
     assert f"UF2 drive RPI-RP2 at {tmp_path / 'RPI-RP2'}: Raspberry Pi RP2 (RPI-RP2)" in text

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
+import termios
 import threading
 import time
 import tty
@@ -57,8 +59,12 @@ class FakeMeter:
             self._master = -1
 
     def wait_sent(self) -> None:
-        assert self.sent.wait(10)
-        time.sleep(0.15)
+        """Until everything has been sent and the host has taken it."""
+        assert self.sent.wait(60)
+        deadline = time.monotonic() + 60
+        while any(fcntl.ioctl(self._line, termios.FIONREAD, bytes(4))) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.1)
 
     def received(self, data: bytes) -> None:
         """Bytes of the host."""
