@@ -111,6 +111,8 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
       op->contiguous ? input + op->batches * image_size : patches.window + patches.rows * patches.row_size + 3;
   int32_t step = op->stride_width * op->input_channels;
   int32_t next_row = op->stride_height * patches.row_size - op->output_width * step;
+  int32_t reach = 3 * step + (patches.words + 1) / 2 * 4; /* what widening the first run of a block reads */
+  bool narrow = op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX;
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     int32_t y = 0;
     int32_t x = 0;
@@ -122,14 +124,27 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
       memset(patches.window, op->input_zero_point, (size_t)(patches.rows * patches.row_size));
       move_window(&patches, 0);
     }
-    for (int32_t left = op->output_height * op->output_width; left > 0;) {
+    int32_t left = op->output_height * op->output_width;
+    if (op->contiguous && next_row == 0) { /* pixels are as far apart from row to row as within one */
+      for (; left >= 4 && patches.end - patch >= reach; left -= 4) {
+        const int8_t *const from[4] = {patch, patch + step, patch + 2 * step, patch + 3 * step};
+        tinyopt_block_widen_4(from, scratch, words, 1, 0);
+        compute_4(&block, stream, output);
+        if (narrow) {
+          tinyopt_block_clamp(output, 4 * op->output_channels, op->clamp_low, op->clamp_high);
+        }
+        patch += 4 * step;
+        output += 4 * op->output_channels;
+      }
+    }
+    while (left > 0) {
       const int8_t *from[4];
       int32_t count = left >= 4 ? 4 : 1;
       if (y != patches.y && !op->contiguous) {
         move_window(&patches, y);
         patch = patches.window + x * step;
       }
-      if (x + 4 < op->output_width) { /* the usual case, without asking for every pixel */
+      if (count == 4 && x + 4 < op->output_width) { /* the usual case, without asking for every pixel */
         from[0] = patch;
         from[1] = patch + step;
         from[2] = patch + 2 * step;
@@ -146,7 +161,7 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
           }
         }
       }
-      if (count == 4 && patches.end - from[3] >= (patches.words + 1) / 2 * 4) {
+      if (count == 4 && patches.end - from[3] + 3 * step >= reach) {
         widen_four(&patches, from, scratch);
       } else { /* or whole words would reach beyond the input */
         for (int32_t pixel = 0; pixel < count; ++pixel) {
@@ -154,7 +169,7 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
         }
       }
       (count == 4 ? compute_4 : compute_1)(&block, stream, output);
-      if (op->clamp_low > INT8_MIN || op->clamp_high < INT8_MAX) {
+      if (narrow) {
         tinyopt_block_clamp(output, count * op->output_channels, op->clamp_low, op->clamp_high);
       }
       output += count * op->output_channels;
