@@ -48,6 +48,9 @@ void tinyopt_add_s8_linear(const tinyopt_add_s8 *op, const int8_t *a, const int8
 /* The same with the Arm DSP extension, for a clamp of -128 to 127. */
 void tinyopt_add_s8_linear_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
 
+/* The same with Helium (MVE), for any clamp; sums of part of the terms may leave 32 bits and wrap. */
+void tinyopt_add_s8_linear_mve(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);
+
 /* Arm DSP extension: two activations of the output's shape (one row, in broadcast.columns); the output's shift is to
  * the right. */
 void tinyopt_add_s8_dsp(const tinyopt_add_s8 *op, const int8_t *a, const int8_t *b, int8_t *output);

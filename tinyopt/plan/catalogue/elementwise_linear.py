@@ -65,4 +65,14 @@ KERNELS = (
         requires=frozenset({"dsp"}),
         needs=("broadcast.h", "common.h", "dsp.h"),
     ),
+    Kernel(
+        name="add_s8_linear_mve",
+        family="add_s8",
+        source="linear_mve.c",
+        accepts=_accepts,
+        lower=_lower,
+        cost=lambda graph, operator: 2.7 * graph.outs(operator)[0].size + 60,
+        requires=frozenset({"mve"}),
+        needs=("broadcast.h", "common.h", "mve.h"),
+    ),
 )

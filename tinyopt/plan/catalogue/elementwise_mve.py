@@ -43,7 +43,7 @@ def _pooling(lanes: int, per_tap: float, per_output: float) -> Cost:
 
 KERNELS = (
     _like("add_s8_dsp", _per_output(4.6), ("broadcast.h",)),
-    *elementwise_dsp.products("mve", 5.5),
+    *elementwise_dsp.products("mve", 3.5),
     _like("lut_s8_ref", _per_output(0.4)),
     _like("max_pool2d_s8_ref", _pooling(16, 5, 0), ("window.h",)),
 )
