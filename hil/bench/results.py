@@ -126,6 +126,9 @@ class ResultsWriter:
             _lock(self._stream, path)
             os.ftruncate(self._stream, keep)
             os.lseek(self._stream, keep, os.SEEK_SET)
+        except OSError as error:
+            os.close(self._stream)
+            raise DataError(f"cannot write results to {path}: {error.strerror}") from None
         except BaseException:
             os.close(self._stream)
             raise
