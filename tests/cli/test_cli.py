@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -35,14 +35,16 @@ def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_help_answers_in_half_a_second() -> None:
-    times = []
-    for _ in range(6):  # the machine may be busy with other tests
-        start = time.perf_counter()
+    """In seconds of the processor: other tests run at the same time."""
+    seconds = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         result = cli("--help")
-        times.append(time.perf_counter() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         assert result.returncode == 0
         assert "microcontroller" in result.stdout
-    assert min(times) < 0.5
+    assert min(seconds) < 0.5
 
 
 def test_inspect_prints_shapes_and_costs(float_model: Path) -> None:
