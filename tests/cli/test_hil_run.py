@@ -198,3 +198,32 @@ def test_two_processes_on_one_port(folder: Path, tmp_path: Path) -> None:
         results = read_results(tmp_path / "b.jsonl")
         assert len(results.samples) == COUNT and results.summary is not None
         assert results.header["emulated"] is True and results.summary["latency_source"] == "device counter"
+
+
+def test_energy_comes_from_the_meter_between_the_edges_without_the_idle_power(folder: Path) -> None:
+    """Five windows of 50 ms at 30 mW over an idle power of 10 mW."""
+    rows = ["seconds,watts,edge"]
+    for step in range(6000):
+        in_window, since = step // 1000 < 5 and 200 <= step % 1000 < 700, step % 1000
+        edge = int(step // 1000 < 5 and since in (200, 700))
+        rows.append(f"{step * 1e-4:.4f},{0.03 if in_window else 0.01},{edge}")
+    (folder / "trace.csv").write_text("\n".join(rows) + "\n")
+    command = [sys.executable, "-m", "tinyopt", "hil", "run", "blobs.tinyopt", "-b", "host", "-d", "data.npz"]
+    command += ["--limit", "3", "-o", "energy.jsonl", "--meter", "replay:trace.csv?accuracy=0.01", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    energy = json.loads(done.stdout)["energy"]
+    assert "trace.csv" in energy["source"]
+    assert energy["windows"] == 5 and energy["idle_uw"] == pytest.approx(10_000, rel=0.02)
+    assert energy["nj"] * energy["inferences"] == pytest.approx(0.02 * 0.05 * 1e9, rel=0.05)
+    assert 0 < energy["error_nj"] < energy["nj"]
+    summary = read_results(folder / "energy.jsonl").summary
+    assert summary is not None and summary["energy"] == energy
+
+
+def test_a_meter_that_does_not_exist_is_named_before_anything_is_built(folder: Path) -> None:
+    command = [sys.executable, "-m", "tinyopt", "hil", "run", "blobs.tinyopt", "-b", "host", "-d", "data.npz"]
+    command += ["-o", "never.jsonl", "--meter", "multimeter:/dev/ttyUSB9"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "multimeter" in done.stderr and "Traceback" not in done.stderr
+    assert not (folder / "never.jsonl").exists()
