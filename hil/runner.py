@@ -145,8 +145,8 @@ def measure(
                 on_progress(index + 1, len(data))
     exact: tuple[InferenceCounts, InferenceCounts] | None = None
     notes: tuple[str, ...] = ()
-    emulated = board.emulator is not None and port is None
-    if cycles and emulated:
+    emulated = board.is_emulated
+    if cycles and emulated and port is None:
         exact, notes = with_cycle_model(firmware, board, data[0], first, timeout)
     unit = instruction_unit(board, info, emulated)
     counted = [reply.count for reply in replies]
