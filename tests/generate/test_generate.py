@@ -205,3 +205,13 @@ def test_generation_is_deterministic(tmp_path: Path) -> None:
     assert files
     for file in files:
         assert (one.directory / file).read_bytes() == (two.directory / file).read_bytes()
+
+
+def test_a_measuring_firmware_has_one_identity_in_every_kind_of_project(tmp_path: Path) -> None:
+    plan = plan_of_everything("mps2_an386")
+    project = generate(plan, tmp_path / "cmake", harness=True)
+    identity = next(define for define in project.defines if define.startswith("TINYOPT_FIRMWARE_ID="))
+    generate(plan, tmp_path / "platformio", project="platformio")
+    assert f"-D{identity}\n" in (tmp_path / "platformio" / "platformio.ini").read_text()
+    other = generate(plan_of_everything("mps2_an385"), tmp_path / "other", harness=True)
+    assert identity not in other.defines

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from tinyopt.errors import TinyoptError
 from tinyopt.generate.flat import flatten
 from tinyopt.generate.folder import File, write_folder
 from tinyopt.generate.forms import FORMS, cmake_extras, form_files
+from tinyopt.generate.identity import firmware_identity
 from tinyopt.generate.kernels import VENDOR, kernel_files, library_files, library_include_dirs
 from tinyopt.generate.platformio import platformio_files
 from tinyopt.generate.project import Project, Source
@@ -63,7 +63,7 @@ def generate(
     parts = Parts(list(library.files), list(library.sources), list(library.include_dirs))
     parts.system_include_dirs = library.system_include_dirs
     if harness:
-        _add_harness(parts, plan)
+        _add_harness(parts, plan, firmware_identity(plan.board, library.files))
     elif project == "cmake":
         parts.files.append(rendered("main.c.j2", "src/main.c", {"m": model}, starter=True))
         parts.files += cmake_extras(plan, model)
@@ -191,7 +191,7 @@ def _library_json(model: Sources, prefix: str, folders: Iterable[str]) -> str:
     return json.dumps(manifest, indent=2) + "\n"
 
 
-def _add_harness(parts: Parts, plan: Plan) -> None:
+def _add_harness(parts: Parts, plan: Plan, identity: int) -> None:
     from tinyopt.generate.measuring import linker_script, measuring_defines, measuring_files, measuring_include_dirs
 
     board = plan.board
@@ -206,14 +206,4 @@ def _add_harness(parts: Parts, plan: Plan) -> None:
     if script is not None:
         parts.linker_script = "linker.ld"
         parts.files.append(File("linker.ld", script.encode()))
-    parts.defines += (f"TINYOPT_FIRMWARE_ID=0x{_identity(parts, plan):016x}ull",)
-
-
-def _identity(parts: Parts, plan: Plan) -> int:
-    """64 bits that tell a firmware from others: of its sources, its macros, and the board and flags it is built for."""
-    digest = hashlib.sha256()
-    for define in (plan.board.name, plan.board.toolchain.prefix, *plan.board.toolchain.flags, *parts.defines):
-        digest.update(define.encode() + b"\0")
-    for file in sorted(parts.files, key=lambda file: file.path):
-        digest.update(file.path.encode() + b"\0" + hashlib.sha256(file.content).digest())
-    return int.from_bytes(digest.digest()[:8], "big")
+    parts.defines += (f"TINYOPT_FIRMWARE_ID=0x{identity:016x}ull",)

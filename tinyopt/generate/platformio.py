@@ -6,7 +6,6 @@ clocks and the console of boards that the HAL does not know, the CMake files of 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +17,7 @@ import yaml
 from tinyopt.board import Board, Platformio
 from tinyopt.generate.ctext import plain_text
 from tinyopt.generate.folder import File
+from tinyopt.generate.identity import firmware_identity
 from tinyopt.generate.known_answers import SAMPLES, SEED, known_answers
 from tinyopt.generate.measuring import harness_files, keeps_input
 from tinyopt.generate.rendering import rendered
@@ -81,11 +81,12 @@ def platformio_files(plan: Plan, model: Sources, library: Sequence[File], includ
         files += _measuring_files(board, frameworks)
     environments = _environments(board, frameworks, measured)
     has_measure = any(environment.name.endswith("_measure") for environment in environments)
+    identity = firmware_identity(board, library, f"lib/{model.name}/")
     facts |= {
         "title": plain_text(plan.source.name),
         "environments": environments,
         "has_measure": has_measure,
-        "measure_flags": _measure_flags(board, frameworks, [*library, *files], include_dirs) if has_measure else [],
+        "measure_flags": _measure_flags(board, frameworks, identity, include_dirs) if has_measure else [],
         "commands": _commands(board, environments),
         "notes": _notes(board, model, frameworks),
     }
@@ -220,9 +221,7 @@ def _measuring(board: Board, name: str, framework: str) -> Environment:
     return Environment(f"{name}_measure", "", [*options, ("build_flags", flags)])
 
 
-def _measure_flags(
-    board: Board, frameworks: Sequence[str], files: Sequence[File], include_dirs: Sequence[str]
-) -> list[str]:
+def _measure_flags(board: Board, frameworks: Sequence[str], identity: int, include_dirs: Sequence[str]) -> list[str]:
     """Flags of every measuring firmware; an emulated board's platform brings those of its port."""
     folders = ["measure/harness"]
     defines = []
@@ -234,15 +233,11 @@ def _measure_flags(
             f"-DTINYOPT_BAUD_RATE={board.baud_rate}",
             f"-DTINYOPT_CLOCK_HZ={board.clock_hz}u",
         ]
-    return [*defines, _identity(board, files), *(f"-I{folder}" for folder in [*folders, *include_dirs])]
-
-
-def _identity(board: Board, files: Sequence[File]) -> str:
-    """The macro with 64 bits that tell this firmware from others."""
-    digest = hashlib.sha256(board.name.encode())
-    for file in sorted(files, key=lambda file: file.path):
-        digest.update(file.path.encode() + b"\0" + hashlib.sha256(file.content).digest())
-    return f"-DTINYOPT_FIRMWARE_ID=0x{digest.hexdigest()[:16]}ull"
+    return [
+        *defines,
+        f"-DTINYOPT_FIRMWARE_ID=0x{identity:016x}ull",
+        *(f"-I{folder}" for folder in [*folders, *include_dirs]),
+    ]
 
 
 def _commands(board: Board, environments: Sequence[Environment]) -> list[str]:
