@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from support import blob_task
 from tinyopt.board import load_board
 from tinyopt.cli.app import app
 from tinyopt.errors import DataError, RecipeError, TinyoptError
-from tinyopt.graph import load_graph
+from tinyopt.graph import load_graph, save_graph
 from tinyopt.recipe import Metrics, Recipe, RecipeResult, Row, make_recipe, markdown, run_recipe
 from tinyopt.recipe.report import judge
 from tinyopt.train import Callback, Position
@@ -115,6 +116,57 @@ def test_training_that_was_interrupted_goes_on_to_the_same_weights(
     assert models(tmp_path) == models(whole.folder)
 
 
+def test_pruning_that_trains_goes_on_in_the_middle_of_a_round_to_the_same_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tinyopt.compress.prune import prune as verb
+
+    pruning = importlib.import_module(verb.__module__)
+    tune = {"epochs": 3, "batch_size": 16, "learning_rate": 3e-3}
+    stages = [
+        {"train": {"epochs": 2, "batch_size": 16, "learning_rate": 1e-2}},
+        {
+            "prune": {
+                "pruning": {"type": "structured", "amount": 0.4},
+                "schedule": {"type": "iterative", "steps": 2, "fine_tune": tune},
+            }
+        },
+        {"prune": {"pruning": "unstructured", "schedule": {"type": "one_shot", "fine_tune": tune}}, "name": "zeros"},
+    ]
+    whole = run_recipe(recipe(folder, *stages), tmp_path / "whole")
+    original, output = pruning.fit, tmp_path / "out"
+    seen: list[int] = []
+
+    def run(stop: Callback | None) -> None:
+        with monkeypatch.context() as patched:
+            watch = [_Watch(None, seen) if stop is None else stop]
+            patched.setattr(
+                pruning, "fit", lambda *a, callbacks=(), **k: original(*a, callbacks=[*callbacks, *watch], **k)
+            )
+            run_recipe(recipe(folder, *stages), output)
+
+    # Round one and an epoch of round two; then the rest of it, and two epochs of the next stage.
+    for stage, before in (("02-prune", 3 + 1), ("03-zeros", 2 + 2)):
+        with pytest.raises(KeyboardInterrupt):
+            run(_StopAt(before))
+        assert list((output / f"{stage}.work").rglob("checkpoint.pt"))
+    run(None)
+    assert seen == [2]  # one epoch was left
+    assert models(output) == models(whole.folder) and not list(output.glob("*.work"))
+
+
+class _StopAt(Callback):
+    """Interrupts at the start of an epoch, counted over all trainings."""
+
+    def __init__(self, epoch: int) -> None:
+        self.left = epoch
+
+    def on_epoch_start(self, position: Position) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
 class _Watch(Callback):
     """Interrupts at the start of an epoch; writes down the epochs that begin."""
 
@@ -178,6 +230,51 @@ def test_pruned_weights_stay_zero_in_the_stages_that_follow(folder: Path, tmp_pa
     assert shares["qat"] <= shares["prune"] + 0.03
 
 
+def test_integers_learn_from_an_earlier_stage_or_a_file(folder: Path, tmp_path: Path) -> None:
+    def qat(**fields: Any) -> dict[str, Any]:
+        return {"qat": {"weights": "ternary", "training": {"epochs": 2, "batch_size": 16}, **fields}}
+
+    half = {"prune": {"pruning": {"type": "structured", "amount": 0.5}}}
+    alone = run_recipe(recipe(folder, TRAIN, half, qat()), tmp_path / "alone")
+    output = tmp_path / "taught"
+    taught = run_recipe(recipe(folder, TRAIN, half, qat(teacher="train")), output)
+    content = (output / "03-qat.tinyopt").read_bytes()
+    assert content != (alone.folder / "03-qat.tinyopt").read_bytes()
+    assert taught.graphs["qat"].is_quantized and (taught.report.rows[-1].metrics.accuracy or 0) > 0.8
+    assert json.loads((output / "03-qat.json").read_text())["config"]["teacher"] == "train"
+
+    teacher = tmp_path / "teacher.tinyopt"
+    teacher.write_bytes((output / "01-train.tinyopt").read_bytes())
+    stages = (TRAIN, half, qat(teacher=str(teacher)))
+    assert run_recipe(recipe(folder, *stages), output).reused == ("train", "prune")
+    assert (output / "03-qat.tinyopt").read_bytes() == content
+    assert run_recipe(recipe(folder, *stages), output).reused == ("train", "prune", "qat")
+    save_graph(blob_task.network(5), teacher)
+    assert run_recipe(recipe(folder, *stages), output).reused == ("train", "prune")  # another teacher in the file
+    assert (output / "03-qat.tinyopt").read_bytes() != content
+
+
+def test_taught_integers_that_were_interrupted_go_on_to_the_same_model(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aware = importlib.import_module("tinyopt.quantize.aware.train")
+    stages = (TRAIN, {"qat": {"teacher": "original", "alpha": 0.5, "training": {"epochs": 3, "batch_size": 16}}})
+    run_recipe(recipe(folder, *stages), tmp_path / "whole")
+    original, output = aware.fit, tmp_path / "out"
+
+    def run(stop: int) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(
+                aware, "fit", lambda *a, callbacks=(), **k: original(*a, callbacks=[*callbacks, _StopAt(stop)], **k)
+            )
+            run_recipe(recipe(folder, *stages), output)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(2)
+    run(1)  # one epoch was left
+    assert models(output) == models(tmp_path / "whole")
+
+
 def test_a_budget_of_the_quantization_gives_each_layer_its_format(folder: Path, tmp_path: Path) -> None:
     mixed = {"quantize": {"edges": None, "budget": {"sqnr_db": 12.0}, "formats": ["int8", "int4", "ternary"]}}
     run_recipe(recipe(folder, TRAIN, mixed), tmp_path)
@@ -233,6 +330,13 @@ def test_a_loss_of_exactly_the_budget_keeps_it(folder: Path) -> None:
         ([TRAIN], {"data": {"test": "test.npz"}}, "needs data.train, which the recipe does not name"),
         (["run"], {"data": {}}, "needs data.test"),
         ([{"distill": {"teacher": "later"}}, TRAIN], {}, "refers to the model 'later'; there are original"),
+        (
+            [TRAIN, {"qat": {"teacher": "tain"}}],
+            {},
+            "stage 2, 'qat', refers to the model 'tain'; there are original, t",
+        ),
+        ([{"distill": {"teacher": "none.onnx"}}], {}, "the model file 'none.onnx', which is not in"),
+        ([{"qat": {"teacher": "none.tinyopt"}}], {}, "the model file 'none.tinyopt', which is not in"),
         ([TRAIN], {"data": {"train": "train.npz"}, "budgets": {"accuracy": 0.5}}, "a budget for accuracy needs"),
         ([TRAIN], {"board": "mps2"}, "there is no board 'mps2'"),
         ([TRAIN], {"objective": "speed"}, "unknown objective"),

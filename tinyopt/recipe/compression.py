@@ -45,6 +45,7 @@ def _prune(context: Context, config: Prune) -> Outcome:
         schedule=config.schedule,
         validation=context.data.optional("validation", context.graph),
         augment=augmentation(config.augment),
+        folder=context.folder,
         on_progress=lambda done, total: context.on_progress("pruning", done, total),
     )
     facts = {k: v for k, v in pruning_report(context.graph, result).to_json().items() if k != "notes"}

@@ -340,6 +340,8 @@ def check_stages(recipe: Recipe, original: Graph, data: RecipeData) -> None:
             is_file = name.endswith((".tinyopt", ".tflite", ".onnx", ".pt2"))
             if not is_file and name not in names:
                 problems.append(f"{where}, refers to the model '{name}'; there are {', '.join(names)}, and model files")
+            elif is_file and not (recipe.folder / name).is_file():
+                problems.append(f"{where}, refers to the model file '{name}', which is not in '{recipe.folder}'")
         names.append(stage.name)
     budgets = recipe.budgets
     if (budgets.accuracy is not None or budgets.accuracy_loss is not None) and not data.has("test"):

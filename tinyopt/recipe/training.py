@@ -6,9 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import TypeAlias
 
 from tinyopt.bridge import to_graph, to_torch
+from tinyopt.compress.distill import DistillSettings
 from tinyopt.compress.prune import KeepZeros
+from tinyopt.errors import TrainingError
 from tinyopt.graph import Graph
-from tinyopt.quantize.aware import FINE_TUNING, QuantizationAware, train_aware
+from tinyopt.quantize.aware import FINE_TUNING, TEACHER_ALPHA, TEACHER_TEMPERATURE, QuantizationAware, train_aware
 from tinyopt.recipe.kinds import Context, Outcome, Role, StageKind
 from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainResult, TrainSettings, fit
 from tinyopt.train.augment import Augment
@@ -51,9 +53,20 @@ class AwareTraining(TrainSettings):
 
 @dataclass(frozen=True)
 class Aware(QuantizationAware):
-    """The configuration of quantization-aware training, and how to train."""
+    """The configuration of quantization-aware training, and how to train. ``teacher``: ``original``, the name of an
+    earlier stage, or a model file, whose scores are learned as well; ``temperature`` and ``alpha``: see
+    ``DistillSettings``."""
 
     training: AwareTraining = field(default_factory=AwareTraining)
+    teacher: str | None = None
+    temperature: float = TEACHER_TEMPERATURE
+    alpha: float = TEACHER_ALPHA
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        DistillSettings(self.temperature, self.alpha)  # refuses what makes no sense
+        if self.teacher is None and (self.temperature, self.alpha) != (TEACHER_TEMPERATURE, TEACHER_ALPHA):
+            raise TrainingError("temperature and alpha say how to learn from a teacher; name a teacher, too")
 
 
 def settings_of(config: TrainSettings) -> TrainSettings:
@@ -103,11 +116,17 @@ def _quantize_aware(context: Context, config: Aware) -> Outcome:
         QuantizationAware(**{f.name: getattr(config, f.name) for f in fields(QuantizationAware)}),
         settings_of(config.training),
         calibration=context.data.samples("calibration", context.graph),
+        teacher=None if config.teacher is None else context.model(config.teacher),
+        distillation=DistillSettings(config.temperature, config.alpha),
         augment=augmentation(config.training.augment),
         folder=context.folder,
     )
     facts = training_facts(context, result.training)
     return Outcome(result.graph, facts, new_notes(context.graph, result.graph))
+
+
+def _teachers(config: Aware) -> tuple[str, ...]:
+    return () if config.teacher is None else (config.teacher,)
 
 
 TRAIN = StageKind("train", "train", Training, _train, "float", needs=_LEARNING, uses=_CHECKING)
@@ -121,4 +140,5 @@ AWARE = StageKind(
     "int8",
     needs=frozenset({"train", "calibration"}),
     uses=_CHECKING,
+    models=_teachers,
 )

@@ -11,6 +11,8 @@ from tinyopt.quantize.aware.module import AwareModule
 from tinyopt.quantize.aware.prepare import prepare
 from tinyopt.quantize.aware.train import (
     FINE_TUNING,
+    TEACHER_ALPHA,
+    TEACHER_TEMPERATURE,
     AwareResult,
     FreezeAfter,
     parameter_groups,
@@ -20,6 +22,8 @@ from tinyopt.quantize.aware.train import (
 
 __all__ = [
     "FINE_TUNING",
+    "TEACHER_ALPHA",
+    "TEACHER_TEMPERATURE",
     "ActivationRanges",
     "AwareModule",
     "AwareResult",

@@ -29,6 +29,8 @@ CALIBRATION_SAMPLES = 256
 """Training samples, spread over the data, that calibrate where no other data are given."""
 FINE_TUNING = TrainSettings(epochs=10, batch_size=32, learning_rate=5e-4, warm_up_epochs=0.5)
 """Smaller steps than from scratch: the network is trained already."""
+TEACHER_TEMPERATURE, TEACHER_ALPHA = 2.0, 0.95
+"""How much a teacher's scores are softened, and their weight against the labels, where nothing else is said."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +106,7 @@ def _distillation(
 ) -> Loss:
     from tinyopt.compress.distill import DistillationLoss, DistillSettings
 
-    settings = settings or DistillSettings(temperature=2.0, alpha=0.95)
+    settings = settings or DistillSettings(temperature=TEACHER_TEMPERATURE, alpha=TEACHER_ALPHA)
     if loss != "cross_entropy":
         raise TrainingError("a teacher brings its own loss; leave out either the teacher or the loss")
     if settings.hints or settings.attention:
