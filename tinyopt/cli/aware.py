@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Optional
 
@@ -133,9 +134,11 @@ def qat(
         "best_epoch": result.training.best_epoch,
         "validation_top1": best.validation_accuracy,
         "float_parameter_bytes": parameter_bytes(graph),
-        "weight_bits": sum(
-            result.module.constant(name).numel() * quantizer.form.bits
-            for name, quantizer in result.module.weight_quantizers().items()
+        "weight_bytes": math.ceil(
+            sum(
+                result.module.constant(name).numel() * quantizer.form.bits / 8
+                for name, quantizer in result.module.weight_quantizers().items()
+            )
         ),
     }
     if test is not None:

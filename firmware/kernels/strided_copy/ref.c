@@ -1,44 +1,43 @@
 #include "strided_copy.h"
 
-/* One row of the innermost axis. Copies of a known size become single loads and stores. */
-static uint8_t *copy_row(uint8_t *out, const uint8_t *in, int32_t count, int32_t stride, int32_t run) {
-  ptrdiff_t at = 0;
-  switch (run) {
-  case 1:
-    for (int32_t i = 0; i < count; i++, at += stride) {
-      *out++ = in[at];
+#include "columns.h"
+
+/* The two innermost axes. The longer one is the inner loop, for what the outer one costs is spent on every turn of it.
+ */
+static void copy_plane(const tinyopt_strided_copy *op, const uint8_t *in, uint8_t *out) {
+  const int32_t inner = op->rank - 1;
+  const int32_t outer = inner > 0 ? inner - 1 : 0;
+  const int32_t columns = op->size[inner];
+  const int32_t rows = inner > 0 ? op->size[outer] : 1;
+  const ptrdiff_t row = (ptrdiff_t)op->run * columns;
+  if (rows > columns) {
+    for (int32_t i = 0; i < columns; i++, in += op->stride[inner], out += op->run) {
+      tinyopt_copy_column(out, row, in, op->stride[outer], rows, op->run);
     }
-    break;
-  case 2:
-    for (int32_t i = 0; i < count; i++, at += stride, out += 2) {
-      memcpy(out, in + at, 2);
+  } else {
+    for (int32_t i = 0; i < rows; i++, in += op->stride[outer], out += row) {
+      tinyopt_copy_column(out, op->run, in, op->stride[inner], columns, op->run);
     }
-    break;
-  case 4:
-    for (int32_t i = 0; i < count; i++, at += stride, out += 4) {
-      memcpy(out, in + at, 4);
-    }
-    break;
-  default:
-    for (int32_t i = 0; i < count; i++, at += stride, out += run) {
-      memcpy(out, in + at, (size_t)run);
-    }
-    break;
   }
-  return out;
 }
 
 void tinyopt_strided_copy_ref(const tinyopt_strided_copy *op, const void *in, void *out) {
-  const int32_t inner = op->rank - 1;
+  const int32_t plane_axes = tinyopt_min(op->rank, 2);
+  const int32_t last = op->rank - plane_axes - 1;
+  ptrdiff_t plane = op->run;
+  for (int32_t axis = last + 1; axis < op->rank; axis++) {
+    plane *= op->size[axis];
+  }
   const uint8_t *source = in;
   uint8_t *target = out;
   int32_t index[TINYOPT_STRIDED_COPY_AXES] = {0};
   ptrdiff_t at = op->offset;
-  int32_t axis = inner;
-  while (axis >= 0) {
-    target = copy_row(target, source + at, op->size[inner], op->stride[inner], op->run);
-    /* Step to the next row: count the outer axes up like an odometer. */
-    for (axis = inner - 1; axis >= 0; axis--) {
+  int32_t axis = 0;
+  do {
+    copy_plane(op, source + at, target);
+    target += plane;
+    /* Step to the next plane: count the outer axes up like an odometer. */
+    for (axis = last; axis >= 0; axis--) {
       at += op->stride[axis];
       if (++index[axis] < op->size[axis]) {
         break;
@@ -46,5 +45,5 @@ void tinyopt_strided_copy_ref(const tinyopt_strided_copy *op, const void *in, vo
       at -= (ptrdiff_t)op->stride[axis] * op->size[axis];
       index[axis] = 0;
     }
-  }
+  } while (axis >= 0);
 }

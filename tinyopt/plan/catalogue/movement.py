@@ -12,6 +12,7 @@ from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.strides import PaddedAxes, StridedRead, byte_strides, merge_axes, merge_padding
 
 _MAX_AXES = 6
+_COLUMNS = ("columns.h", "common.h")
 _BYTE_COST, _RUN_COST = 0.6, 14.0
 """Cycles per byte inside a run and per run, roughly, of memcpy on a Cortex-M4."""
 
@@ -224,9 +225,22 @@ def _cost_gather(graph: Graph, operator: Operator) -> float:
 
 
 KERNELS = (
-    Kernel("concat_ref", "concat", "ref.c", _accepts_concat, _lower_concat, _cost_concat, pointer_arrays=True),
-    Kernel("split_ref", "split", "ref.c", _accepts_split, _lower_split, _cost_split, pointer_arrays=True),
-    Kernel("strided_copy_ref", "strided_copy", "ref.c", _accepts_strided, _lower_strided, _cost_strided),
+    Kernel(
+        "concat_ref",
+        "concat",
+        "ref.c",
+        _accepts_concat,
+        _lower_concat,
+        _cost_concat,
+        needs=_COLUMNS,
+        pointer_arrays=True,
+    ),
+    Kernel(
+        "split_ref", "split", "ref.c", _accepts_split, _lower_split, _cost_split, needs=_COLUMNS, pointer_arrays=True
+    ),
+    Kernel(
+        "strided_copy_ref", "strided_copy", "ref.c", _accepts_strided, _lower_strided, _cost_strided, needs=_COLUMNS
+    ),
     Kernel("pad_constant_ref", "pad", "ref.c", lambda g, o: _accepts_pad(g, o, constant=True), _lower_pad, _cost_pad),
     Kernel(
         "pad_mirror_ref", "pad", "ref_mirror.c", lambda g, o: _accepts_pad(g, o, constant=False), _lower_pad, _cost_pad
