@@ -39,6 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(path / "data.npz", x=array, y=samples.labels)
     big = np.concatenate([array] * MANY)
     np.savez(path / "many.npz", x=big, y=np.concatenate([samples.labels] * MANY))
+    np.savez(path / "endless.npz", x=np.concatenate([array] * 1000))
     return path
 
 
@@ -180,7 +181,7 @@ def serial_port() -> Iterator[str]:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pseudo-terminals")
 def test_two_processes_on_one_port(folder: Path, tmp_path: Path) -> None:
     with serial_port() as port:
-        first = command(folder, tmp_path / "a.jsonl", "--port", port, "--no-flash", data="many.npz")
+        first = command(folder, tmp_path / "a.jsonl", "--port", port, "--no-flash", data="endless.npz")
         process = subprocess.Popen(first, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 90
         while not (tmp_path / "a.jsonl").exists() or (tmp_path / "a.jsonl").read_bytes().count(b"\n") < 5:
