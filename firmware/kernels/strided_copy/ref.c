@@ -2,21 +2,40 @@
 
 #include "columns.h"
 
-/* The two innermost axes. The longer one is the inner loop, for what the outer one costs is spent on every turn of it.
- */
+/* Fewer bytes than this do not pay for a call. */
+enum { FEW = 16 };
+
+/* The two innermost axes. The longer one is the inner loop, for each turn of the outer one costs extra. */
 static void copy_plane(const tinyopt_strided_copy *op, const uint8_t *in, uint8_t *out) {
-  const int32_t inner = op->rank - 1;
-  const int32_t outer = inner > 0 ? inner - 1 : 0;
-  const int32_t columns = op->size[inner];
-  const int32_t rows = inner > 0 ? op->size[outer] : 1;
-  const ptrdiff_t row = (ptrdiff_t)op->run * columns;
-  if (rows > columns) {
-    for (int32_t i = 0; i < columns; i++, in += op->stride[inner], out += op->run) {
-      tinyopt_copy_column(out, row, in, op->stride[outer], rows, op->run);
-    }
-  } else {
-    for (int32_t i = 0; i < rows; i++, in += op->stride[outer], out += row) {
-      tinyopt_copy_column(out, op->run, in, op->stride[inner], columns, op->run);
+  const int32_t last = op->rank - 1;
+  int32_t count = op->size[last];
+  int32_t turns = 1;
+  ptrdiff_t stride = op->stride[last];
+  ptrdiff_t step = op->run;
+  ptrdiff_t turn_stride = 0;
+  ptrdiff_t turn_step = 0;
+  if (last > 0) {
+    turns = op->size[last - 1];
+    turn_stride = op->stride[last - 1];
+    turn_step = step * count;
+  }
+  if (turns > count) {
+    count = turns;
+    turns = op->size[last];
+    stride = turn_stride;
+    turn_stride = op->stride[last];
+    step = turn_step;
+    turn_step = op->run;
+  }
+  for (; turns > 0; turns--, in += turn_stride, out += turn_step) {
+    if (op->run == 1 && count < FEW) {
+      const uint8_t *source = in;
+      uint8_t *target = out;
+      for (int32_t i = 0; i < count; i++, source += stride, target += step) {
+        *target = *source;
+      }
+    } else {
+      tinyopt_copy_column(out, step, in, stride, count, op->run);
     }
   }
 }

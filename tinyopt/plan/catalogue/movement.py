@@ -12,6 +12,7 @@ from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.strides import PaddedAxes, StridedRead, byte_strides, merge_axes, merge_padding
 
 _MAX_AXES = 6
+_SHORT_RUN = 32
 _COLUMNS = ("columns.h", "common.h")
 _BYTE_COST, _RUN_COST = 0.6, 14.0
 """Cycles per byte inside a run and per run, roughly, of memcpy on a Cortex-M4."""
@@ -21,6 +22,14 @@ def _moves_activation(graph: Graph, operator: Operator) -> bool:
     """The first input is an activation of the output's element type."""
     x, y = graph.ins(operator)[0], graph.outs(operator)[0]
     return not x.is_constant and x.dtype is y.dtype
+
+
+def _column_cost(count: int, run: int) -> float:
+    """Counted on the emulated M4: a column of equally distant runs, see ``firmware/kernels/common/columns.c``."""
+    if run > _SHORT_RUN or run > 4 * count:
+        return 60 + count * (32 + 1.05 * run)
+    parts = run // 4 + run % 4 // 2 + run % 2
+    return 60 + parts * (40 + 5.7 * count)
 
 
 def _run_cost(total_bytes: int, run: int) -> float:
@@ -60,8 +69,8 @@ def _lower_concat(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 def _cost_concat(graph: Graph, operator: Operator) -> float:
     a = operator.attributes
     assert isinstance(a, ops.Concat)
-    y = graph.outs(operator)[0]
-    return 30 + y.nbytes * _BYTE_COST + math.prod(y.shape[: a.axis]) * len(operator.inputs) * _RUN_COST
+    outer = math.prod(graph.outs(operator)[0].shape[: a.axis])
+    return 30 + sum(_column_cost(outer, tensor.nbytes // outer) for tensor in graph.ins(operator))
 
 
 def _accepts_split(graph: Graph, operator: Operator) -> bool:
@@ -86,8 +95,8 @@ def _lower_split(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 def _cost_split(graph: Graph, operator: Operator) -> float:
     a = operator.attributes
     assert isinstance(a, ops.Split)
-    x = graph.ins(operator)[0]
-    return 30 + x.nbytes * _BYTE_COST + math.prod(x.shape[: a.axis]) * len(a.sizes) * _RUN_COST
+    outer = math.prod(graph.ins(operator)[0].shape[: a.axis])
+    return 30 + sum(_column_cost(outer, tensor.nbytes // outer) for tensor in graph.outs(operator))
 
 
 # ---- strided copies -------------------------------------------------------------------------------------------
@@ -135,10 +144,10 @@ def _lower_strided(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost_strided(graph: Graph, operator: Operator) -> float:
-    run = _strided_read(graph, operator).run
-    nbytes = graph.outs(operator)[0].nbytes
-    # Rows of small elements are moved by a loop of loads and stores, not by memcpy.
-    return 40 + nbytes / run * 6 if run in (1, 2, 4) else _run_cost(nbytes, run)
+    read = _strided_read(graph, operator)
+    turns, count = sorted((1, 1, *read.size[-2:]))[-2:]
+    planes = math.prod(read.size[:-2])
+    return 100 + planes * (60 + turns * _column_cost(count, read.run))
 
 
 # ---- pad ------------------------------------------------------------------------------------------------------
