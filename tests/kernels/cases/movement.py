@@ -56,6 +56,14 @@ def transpose(draw: Draw) -> Graph:
 
 
 @st.composite
+def transpose_long(draw: Draw) -> Graph:
+    """Axes and runs on both sides of the lengths from which copies go another way."""
+    shape = (draw(st.integers(1, 3)), draw(st.integers(1, 40)), draw(st.integers(2, 20)), draw(st.integers(1, 36)))
+    perm = draw(st.sampled_from(((0, 2, 1, 3), (2, 1, 0, 3), (0, 2, 3, 1), (3, 2, 1, 0))))
+    return single(ops.Transpose(perm), shape, draw(st.sampled_from((DType.INT8, DType.INT8, DType.INT16))))
+
+
+@st.composite
 def slice_(draw: Draw) -> Graph:
     shape = draw(shapes(1, 5))
     begins, sizes, strides = [], [], []
@@ -162,6 +170,7 @@ def constant_only(draw: Draw) -> Graph:
 
 CASES: dict[str, st.SearchStrategy[Graph]] = {
     "transpose": transpose(),
+    "transpose_long": transpose_long(),
     "slice": slice_(),
     "broadcast_to": broadcast_to(),
     "reshape": reshape(),
