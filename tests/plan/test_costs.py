@@ -11,8 +11,16 @@ from tinyopt.board import load_board
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization
 from tinyopt.graph.ops import Conv2d, Padding
 from tinyopt.plan import make_plan
-from tinyopt.plan.catalogue import candidates
-from tinyopt.plan.costs import FORMULAS, Costs, Measured, core_costs, signature
+from tinyopt.plan.catalogue import all_kernels, candidates
+from tinyopt.plan.costs import (
+    FORMULAS,
+    SHARED_CODE_BYTES,
+    WRAPPER_CODE_BYTES,
+    Costs,
+    Measured,
+    core_costs,
+    signature,
+)
 
 M4 = load_board("mps2_an386")
 
@@ -68,6 +76,18 @@ def test_what_was_not_measured_is_scaled_by_what_its_formula_was_off() -> None:
         5.0 * two.cost(other, conv)
     )
     assert costs.code_bytes(one) == 700 and FORMULAS.code_bytes(one) != 700
+
+
+def test_what_kernels_share_counts_once_in_a_program() -> None:
+    known = {kernel.name: kernel for kernel in all_kernels()}
+    dense, packed, other = (known[f"{name}conv2d_s8_dsp"] for name in ("", "packed_", "packed_depthwise_"))
+    costs = Costs(code={dense.name: 1700, other.base: 1000})
+    unpacking = SHARED_CODE_BYTES["unpack.h"]
+    assert costs.program_bytes([dense]) == 1700
+    assert (
+        costs.program_bytes([packed]) == costs.program_bytes([packed, dense]) == 1700 + WRAPPER_CODE_BYTES + unpacking
+    )
+    assert costs.program_bytes([packed, other]) == 1700 + 1000 + 2 * WRAPPER_CODE_BYTES + unpacking
 
 
 def test_every_call_of_a_plan_carries_its_prediction() -> None:

@@ -113,7 +113,7 @@ class _Chooser:
 
     def _flash(self, chosen: Sequence[Option]) -> float:
         kernels = dict.fromkeys(option.kernel for option in chosen)
-        return sum(option.constant_bytes for option in chosen) + sum(map(self.costs.code_bytes, kernels))
+        return sum(option.constant_bytes for option in chosen) + self.costs.program_bytes(kernels)
 
     @cached_property
     def _spans(self) -> Mapping[str, tuple[int, int]]:

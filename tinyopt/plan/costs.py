@@ -18,6 +18,11 @@ SPECIAL_CODE_BYTES = 1000
 """Code of a kernel that was not measured: portable ones have no unrolled loops."""
 AROUND_CODE_BYTES = 400
 """Code of a kernel that has another one do most of the work, without that one."""
+WRAPPER_CODE_BYTES = 100
+"""The same without what such kernels share among themselves."""
+SHARED_CODE_BYTES = {"blocks_dsp.h": 1300, "huffman.h": 250, "unpack.h": 600}
+"""Code that several kernels share, and that sizes of single kernels leave out, by the header that brings it: more or
+less, beyond what the common functions take that other kernels call in their place."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +89,25 @@ class Costs:
 
     def code_bytes(self, kernel: Kernel) -> int:
         """Machine code that comes with a kernel, however often it is called."""
-        unknown = SPECIAL_CODE_BYTES if kernel.requires else PORTABLE_CODE_BYTES
         if kernel.base:
-            return AROUND_CODE_BYTES + self.code.get(kernel.base, unknown)
-        return self.code.get(kernel.name) or unknown
+            return AROUND_CODE_BYTES + self._alone(kernel.base, kernel)
+        return self._alone(kernel.name, kernel)
+
+    def program_bytes(self, kernels: Iterable[Kernel]) -> int:
+        """Machine code of several kernels together: what they share, be it a kernel that others are made around or
+        common functions, counts once."""
+        parts: dict[str, int] = {}
+        for kernel in kernels:
+            worker = kernel.base or kernel.name
+            parts[worker] = self._alone(worker, kernel)
+            shared = {header: SHARED_CODE_BYTES[header] for header in kernel.needs if header in SHARED_CODE_BYTES}
+            parts.update(shared)
+            if kernel.base:
+                parts[kernel.name] = WRAPPER_CODE_BYTES if shared else AROUND_CODE_BYTES
+        return sum(parts.values())
+
+    def _alone(self, name: str, kernel: Kernel) -> int:
+        return self.code.get(name) or (SPECIAL_CODE_BYTES if kernel.requires else PORTABLE_CODE_BYTES)
 
 
 FORMULAS = Costs()
