@@ -32,20 +32,29 @@ def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
 def fits_relu_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array, zero_point: int) -> bool:
     """Whether the block kernels for outputs at the zero point or above may compute this; see ``fits_blocks``.
 
-    Sums of all channels stay below 2**23, and the requantized value stays below 2**31 before its shift.
+    Sums of all channels stay below 2**23, and those of low channels stay in 32 bits after their shift to the left,
+    which is at least 2, or never leave the zero point; the requantized value stays below 2**31 before its shift.
     """
     reach = _reach(weights, bias)
     if not fits_blocks(weights, bias, multipliers, shifts) or int(reach.max()) >= 1 << 23:
         return False
-    rights = -right_shifts(multipliers, shifts).astype(np.int64)
+    rights = np.broadcast_to(-right_shifts(multipliers, shifts).astype(np.int64), reach.shape)
     if int(rights.max()) > 24:
         return False
-    values = (reach * multipliers.astype(np.int64) >> 24) + np.abs(_relu_offsets(rights, zero_point))
-    return int(values.max()) < (1 << 31) - 1
+    lefts = 16 - rights
+    low_fits = (lefts >= 2) & (reach << np.maximum(lefts, 0) < 1 << 31) | _idle(reach, multipliers, rights)
+    values = (reach * multipliers.astype(np.int64) >> 24) + np.abs(_relu_offsets(rights, 8, zero_point))
+    return bool(low_fits[0::2].all()) and int(values.max()) < (1 << 31) - 1
 
 
-def _relu_offsets(rights: Array, zero_point: int) -> Array:
-    result: Array = 64 + ((2 * zero_point + 1) << (6 + rights))
+def _idle(reach: Array, multipliers: Array, rights: Array) -> Array:
+    """Per channel, whether both roundings together give zero for every possible sum."""
+    result: Array = reach * multipliers.astype(np.int64) + (1 << 30) < 1 << (30 + rights)
+    return result
+
+
+def _relu_offsets(rights: Array, lefts: Array | int, zero_point: int) -> Array:
+    result: Array = (1 << (lefts - 2)) + ((2 * zero_point + 1) << (lefts + rights - 2))
     return result
 
 
@@ -64,9 +73,14 @@ def pack_relu_stream(
 ) -> Array:
     """As ``pack_stream``, for outputs at the zero point or above; ``fits_relu_blocks`` must hold."""
     scales, rights = _scales(len(weights), multipliers, shifts)
-    both = np.stack([scales, _relu_offsets(rights, zero_point)], axis=2).reshape(len(scales), 4)
-    shifts_word = _marked(_halves(rights + 7), len(weights))
-    return _stream(bias, _pair_words(weights, run), np.concatenate([shifts_word, both], axis=1))
+    low_scales, low_rights = scales[:, 0], rights[:, 0]
+    idle = low_rights > 14
+    low_lefts = np.where(idle, 0, 16 - low_rights)
+    low_offsets = _relu_offsets(np.minimum(low_rights, 14), np.maximum(low_lefts, 2), zero_point)
+    low = [np.where(idle, 0, low_scales), np.where(idle, zero_point << 15, low_offsets)]
+    high = [scales[:, 1], _relu_offsets(rights[:, 1], 8, zero_point)]
+    shifts_word = _marked(_halves(np.stack([low_lefts, rights[:, 1] + 7], axis=1)), len(weights))
+    return _stream(bias, _pair_words(weights, run), np.concatenate([shifts_word, np.stack(low + high, axis=1)], axis=1))
 
 
 def pack_stream_of_eight(weights: Array, bias: Array, multipliers: Array, shifts: Array) -> Array:

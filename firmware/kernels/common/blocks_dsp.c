@@ -21,6 +21,15 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   }
 }
 
+void tinyopt_block_prepare(tinyopt_block *block, int32_t words, int32_t pixels) {
+  int32_t ahead = (words - 1) & 7;                 /* words of a round that is not whole */
+  int32_t skip = words == 1 ? 8 : (8 - ahead) & 7; /* words of the unrolled loop to leave out */
+  block->enter = block->columns + pixels * (1 + ahead);
+  block->end = block->columns + pixels * words;
+  block->ahead = 4 * ahead;
+  block->code = (8 + 12 * pixels) * skip + (skip > 0 ? 9 : 1);
+}
+
 #if defined(__ARM_FEATURE_DSP) && defined(__thumb2__)
 
 /* Registers: r0 columns, r1 stream, r2 weights of both channels, r3 those of the low one, r4 to r11 sums (low and high
@@ -31,38 +40,19 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
  * middle, with the pointers as the first step would leave them (none: at its end); all its instructions are four bytes,
  * so that the place is computed.
  *
- * Frame: 0 columns; for the loop, 4 columns at the entry, 8 end of the columns, 12 bytes the stream is moved on,
- * 16 address of the entry; 20 output, 24 stride, 28 offset. */
+ * tinyopt_block_prepare computes that place from the code here: 8 + 12 bytes a pixel for every word that is left out,
+ * and 8 for the first step's comparison; bit 0 is that of an address of Thumb code.
+ *
+ * Frame: the block, with the address of the entry for its offset; 28 the byte before the next output. */
 /* clang-format off */
-#define BEGIN(bytes_per_word, code_per_word) \
+#define BEGIN \
   ".syntax unified\n" \
   "push {r4-r11, lr}\n" \
-  "sub sp, sp, #36\n" \
-  "ldmia r0, {r3-r6}\n" \
-  "strd r2, r5, [sp, #20]\n" \
-  "str r6, [sp, #28]\n" \
-  "str r3, [sp]\n" \
-  "mov r8, #" #bytes_per_word "\n" \
-  "mla r9, r8, r4, r3\n" \
-  "subs r4, r4, #1\n" \
-  "and r5, r4, #7\n" \
-  "add r3, r3, r8\n" \
-  "mla r8, r8, r5, r3\n" \
-  "strd r8, r9, [sp, #4]\n" \
-  "lsl r6, r5, #2\n" \
-  "rsb r5, r4, #0\n" \
-  "and r5, r5, #7\n" /* words to skip */ \
-  "cmp r4, #0\n" \
-  "it eq\n" \
-  "moveq r5, #8\n" \
-  "adr.w r9, 2f\n" \
-  "cmp r5, #0\n" \
-  "it ne\n" \
-  "addne r9, r9, #8\n" /* the first step's comparison */ \
-  "mov r8, #" #code_per_word "\n" \
-  "mla r9, r8, r5, r9\n" \
-  "orr r9, r9, #1\n" \
-  "strd r6, r9, [sp, #12]\n" \
+  "ldmia r0, {r3-r9}\n" \
+  "adr.w r0, 2f\n" \
+  "sub r10, r2, #1\n" \
+  "add r7, r7, r0\n" \
+  "push {r3-r10}\n" \
   ".balign 4\n" \
   "1:\n" /* a pair of channels */ \
   "ldmia sp, {r0, r3, r6, r8, r12}\n" \
@@ -75,7 +65,7 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "sxtb16 r3, r2\n"
 
 #define BEGIN_4 \
-  BEGIN(16, 56) \
+  BEGIN \
   "ldmia r0, {r7, r9, r11, lr}\n" \
   ENTER \
   "smlad r6, r7, r3, r4\n" \
@@ -89,7 +79,7 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
   "bx r12\n"
 
 #define BEGIN_1 \
-  BEGIN(4, 20) \
+  BEGIN \
   "ldr lr, [r0]\n" \
   ENTER \
   "smlad r4, lr, r3, r4\n" \
@@ -161,40 +151,33 @@ void tinyopt_block_clamp(int8_t *output, int32_t count, int32_t low, int32_t hig
 #define SHIFT_4(a, b, c, d) \
   ADD_SIGN(a) ADD_SIGN(b) ADD_SIGN(c) ADD_SIGN(d) \
   SHIFT(a) SHIFT(b) ADD_OFFSET(a) SHIFT(c) ADD_OFFSET(b) SHIFT(d) ADD_OFFSET(c) \
-  SATURATE_HALF(a) ADD_OFFSET(d)
+  SATURATE_HALF(a)
 
 #define SCALES \
   "ldmia r1!, {r2, r3, r12}\n" \
-  "ldr lr, [sp, #28]\n"
+  "ldr lr, [sp, #20]\n"
 #define OUTPUTS(output, stride) /* r12: shifts */ \
   "lsls r12, r12, #1\n" /* carry: the last pair; negative: it has no high channel */ \
-  "ldrd " output ", " stride ", [sp, #20]\n"
-#define NEXT(output) \
-  "add " output ", " output ", #1\n" \
-  "str " output ", [sp, #20]\n" \
+  "ldrd " stride ", " output ", [sp, #24]\n"
+#define KEEP(output) "str " output ", [sp, #28]\n"
+#define NEXT \
   "bcc.w 1b\n" \
   "3:\n" \
-  "add sp, sp, #36\n" \
+  "add sp, sp, #32\n" \
   "pop {r4-r11, pc}\n"
 
 /* Outputs at the zero point or above: r0 shifts, r2 multiplier, r3 output, r12 offset, lr stride. */
-#define SCALE_LOW(sum) "lsl " sum ", " sum ", #8\n"
+#define SCALE_LOW(sum) "lsl " sum ", " sum ", r0\n"
+#define SATURATE_LOW(sum) "ssat " sum ", #8, " sum ", asr #15\n"
 #define MULTIPLY_RELU(sum) "smmla " sum ", " sum ", r2, r12\n"
 #define SCALES_RELU \
   "ldmia r1!, {r0, r2, r12}\n" \
-  "ldrd r3, lr, [sp, #20]\n"
+  "ldrd lr, r3, [sp, #24]\n"
 #define HIGH_SCALES_RELU /* ends the work where there is no high channel */ \
   "lsls r2, r0, #1\n" /* carry: the last pair; negative: it has no high channel */ \
   "bmi 3f\n" \
   "lsr r0, r0, #16\n" \
   "ldmia r1!, {r2, r12}\n"
-#define NEXT_RELU \
-  "add r3, r3, #2\n" \
-  "str r3, [sp, #20]\n" \
-  "bcc.w 1b\n" \
-  "3:\n" \
-  "add sp, sp, #36\n" \
-  "pop {r4-r11, pc}\n"
 
 #define UNUSED __attribute__((unused))
 
@@ -267,6 +250,7 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
       DOUBLE_LOW("r4")
       HIGH_MULTIPLY("r4", "r2")
       SHIFT_4("r6", "r8", "r10", "r4")
+      ADD_OFFSET("r4")
       SATURATE_HALF("r8")
       SATURATE_HALF("r10")
       SATURATE_HALF("r4")
@@ -275,7 +259,7 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
       HIGH_MULTIPLY("r7", "r3")
       OUTPUTS("r2", "r12")
       DOUBLE_HIGH("r9")
-      "strb r6, [r2]\n"
+      "strb r6, [r2, #1]!\n"
       HIGH_MULTIPLY("r9", "r3")
       DOUBLE_HIGH("r11")
       "strb r8, [r2, r12]\n"
@@ -289,13 +273,14 @@ __attribute__((naked)) void tinyopt_block_4(const tinyopt_block *block UNUSED, c
       SHIFT_4("r7", "r9", "r11", "r5")
       "strb r7, [r2, #1]!\n"
       SATURATE_HALF("r9")
-      "add r6, r6, #1\n"
       "strb r9, [r2, r12]\n"
+      ADD_OFFSET("r5")
+      KEEP("r2")
       SATURATE_HALF("r11")
-      "strb r11, [r6]\n"
+      "strb r11, [r6, #1]!\n"
       SATURATE_HALF("r5")
       "strb r5, [r6, r12]\n"
-      NEXT("r2"));
+      NEXT);
 }
 
 __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
@@ -312,10 +297,11 @@ __attribute__((naked)) void tinyopt_block_1(const tinyopt_block *block UNUSED, c
       DOUBLE_HIGH("r5")
       REQUANTIZE("r5", "r3")
       OUTPUTS("r0", "r2")
-      "strb r4, [r0]\n"
+      "strb r4, [r0, #1]!\n"
       "bmi 3f\n"
       "strb r5, [r0, #1]!\n"
-      NEXT("r0"));
+      KEEP("r0")
+      NEXT);
 }
 
 __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
@@ -333,21 +319,17 @@ __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUS
       SCALE_LOW("r10")
       MULTIPLY_RELU("r8")
       SUBTRACT_LOW("r4", "r5")
-      SHIFT("r6")
+      SATURATE_LOW("r6")
       SCALE_LOW("r4")
       MULTIPLY_RELU("r10")
-      SHIFT("r8")
+      "strb r6, [r3, #1]!\n"
+      SATURATE_LOW("r8")
       MULTIPLY_RELU("r4")
-      SATURATE("r6")
-      "strb r6, [r3]\n"
       "add r6, r3, lr, lsl #1\n"
-      SHIFT("r10")
-      SATURATE("r8")
       "strb r8, [r3, lr]\n"
-      SHIFT("r4")
-      SATURATE("r10")
+      SATURATE_LOW("r10")
       "strb r10, [r6]\n"
-      SATURATE("r4")
+      SATURATE_LOW("r4")
       "strb r4, [r6, lr]\n"
       HIGH_SCALES_RELU
       MULTIPLY_RELU("r7")
@@ -357,18 +339,17 @@ __attribute__((naked)) void tinyopt_block_4_relu(const tinyopt_block *block UNUS
       SHIFT("r9")
       MULTIPLY_RELU("r5")
       SATURATE("r7")
-      "strb r7, [r3, #1]\n"
+      "strb r7, [r3, #1]!\n"
       SHIFT("r11")
-      "add r7, r3, lr\n"
       SATURATE("r9")
-      "strb r9, [r7, #1]\n"
+      "strb r9, [r3, lr]\n"
       SHIFT("r5")
-      "add r7, r6, lr\n"
+      KEEP("r3")
       SATURATE("r11")
-      "strb r11, [r6, #1]\n"
+      "strb r11, [r6, #1]!\n"
       SATURATE("r5")
-      "strb r5, [r7, #1]\n"
-      NEXT_RELU);
+      "strb r5, [r6, lr]\n"
+      NEXT);
 }
 
 __attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUSED, const uint32_t *stream UNUSED,
@@ -380,15 +361,15 @@ __attribute__((naked)) void tinyopt_block_1_relu(const tinyopt_block *block UNUS
       SUBTRACT_LOW("r4", "r5")
       SCALE_LOW("r4")
       MULTIPLY_RELU("r4")
-      SHIFT("r4")
-      SATURATE("r4")
-      "strb r4, [r3]\n"
+      SATURATE_LOW("r4")
+      "strb r4, [r3, #1]!\n"
       HIGH_SCALES_RELU
       MULTIPLY_RELU("r5")
       SHIFT("r5")
       SATURATE("r5")
-      "strb r5, [r3, #1]\n"
-      NEXT_RELU);
+      "strb r5, [r3, #1]!\n"
+      KEEP("r3")
+      NEXT);
 }
 /* clang-format on */
 
@@ -409,11 +390,11 @@ void tinyopt_block_widen_4(const int8_t *const from[4], uint32_t *columns, int32
 }
 
 /* The sums over the low and the high channel of one pixel, the high one times 256. `columns`: the pixel's first. */
-static void sum_pair(const tinyopt_block *block, const uint32_t *columns, int32_t pixels, const uint32_t *stream,
-                     int32_t *low, int32_t *high) {
+static void sum_pair(int32_t words, const uint32_t *columns, int32_t pixels, const uint32_t *stream, int32_t *low,
+                     int32_t *high) {
   *low = (int32_t)stream[1];
   *high = (int32_t)stream[2];
-  for (int32_t i = 0; i < block->words; ++i, columns += pixels) {
+  for (int32_t i = 0; i < words; ++i, columns += pixels) {
     uint32_t weights = stream[i == 0 ? 0 : i + 2];
     *low = tinyopt_smlad(*columns, tinyopt_sxtb16(weights), *low);
     *high = tinyopt_smlad(*columns, weights, *high);
@@ -422,14 +403,15 @@ static void sum_pair(const tinyopt_block *block, const uint32_t *columns, int32_
 }
 
 static void compute_block(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
+  int32_t words = (int32_t)(block->end - block->columns) / pixels;
   for (uint32_t shifts = 0; shifts < LAST_PAIR; output += 2) {
-    const uint32_t *scales = stream + 2 + block->words;
+    const uint32_t *scales = stream + 2 + words;
     shifts = scales[2];
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
       int8_t *out = output + pixel * block->stride;
       int32_t low;
       int32_t high;
-      sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
+      sum_pair(words, block->columns + pixel, pixels, stream, &low, &high);
       out[0] = tinyopt_requantize_doubled_s8((int32_t)((uint32_t)low << 1), (int32_t)scales[0],
                                              (int32_t)(shifts & 255u), block->offset);
       if (!(shifts & NO_HIGH)) {
@@ -441,22 +423,23 @@ static void compute_block(const tinyopt_block *block, const uint32_t *stream, in
   }
 }
 
-/* SMMLA, a shift and SSAT. sum: times 256 */
+/* SMMLA, a shift and SSAT. sum: times a power of two */
 static int8_t finish_relu(int32_t sum, const uint32_t *scale, uint32_t shift) {
   int32_t value = ((int32_t)(((int64_t)sum * (int32_t)scale[0]) >> 32) + (int32_t)scale[1]) >> (shift & 255u);
   return (int8_t)tinyopt_clamp(value, INT8_MIN, INT8_MAX);
 }
 
 static void compute_block_relu(const tinyopt_block *block, const uint32_t *stream, int8_t *output, int32_t pixels) {
+  int32_t words = (int32_t)(block->end - block->columns) / pixels;
   for (uint32_t shifts = 0; shifts < LAST_PAIR; output += 2) {
-    const uint32_t *scales = stream + 2 + block->words;
+    const uint32_t *scales = stream + 2 + words;
     shifts = scales[0];
     for (int32_t pixel = 0; pixel < pixels; ++pixel) {
       int8_t *out = output + pixel * block->stride;
       int32_t low;
       int32_t high;
-      sum_pair(block, block->columns + pixel, pixels, stream, &low, &high);
-      out[0] = finish_relu((int32_t)((uint32_t)low << 8), scales + 1, shifts);
+      sum_pair(words, block->columns + pixel, pixels, stream, &low, &high);
+      out[0] = finish_relu((int32_t)((uint32_t)low << (shifts & 255u)), scales + 1, 15);
       if (!(shifts & NO_HIGH)) {
         out[1] = finish_relu(high, scales + 3, shifts >> 16);
       }

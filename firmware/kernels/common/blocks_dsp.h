@@ -23,11 +23,14 @@
  * SMMULR of twice the sum is the rounding doubling high multiply (the sum stays below 2^30); adding the sign, shifting,
  * adding 2 * zero point + 1 and halving is the rounding shift right, ties away from zero.
  *
- * Requantization, outputs at the zero point or above (relu): shifts: to the right, + 7; multiplier and offset of low;
- * of high. Of what is above the zero point no tie is rounded down, so both roundings are one constant: with the sum *
- * 256 * multiplier / 2^32 of SMMLA, of which 2^7 are one in the result of the doubling high multiply, it is offset =
- * 2^6 + 2^(6 + right) + zero point * 2^(7 + right). What is below the zero point stays below or at it, to be clamped.
- * Sums stay below 2^23 for both channels.
+ * Requantization, outputs at the zero point or above (relu): shifts: of low to the left, 16 - right, before the
+ * multiplication; of high to the right, right + 7, after it; multiplier and offset of low; of high. Of what is above
+ * the zero point no tie is rounded down, so both roundings are one constant. Of the sum * 2^left * multiplier / 2^32 of
+ * SMMLA, 2^(left - 1) are one in the result of the doubling high multiply; with left at least 2 and half = 2^(left +
+ * right - 2), it is offset = 2^(left - 2) + half + zero point * 2 * half, and the result is to be shifted right by left
+ * + right - 1. The sum over high comes with its 2^8; that over low is shifted so that SSAT can shift the result, by 15,
+ * a constant. What is below the zero point stays below or at it, to be clamped. Sums of high stay below 2^23, of low
+ * below 2^(31 - left). A low channel that cannot leave the zero point may have multiplier 0 and any shift.
  */
 #ifndef TINYOPT_BLOCKS_DSP_H
 #define TINYOPT_BLOCKS_DSP_H
@@ -36,10 +39,17 @@
 
 typedef struct {
   const uint32_t *columns;
-  int32_t words;  /* of a pixel, at least 1 */
-  int32_t stride; /* bytes from a pixel's outputs to the next pixel's */
-  int32_t offset; /* 2 * output zero point + 1; not read by relu */
+  const uint32_t *enter; /* columns at the entry into the loop over words */
+  const uint32_t *end;   /* of the columns */
+  int32_t ahead;         /* bytes of the stream before the first whole round of that loop, but for the first word */
+  int32_t code;          /* bytes from the loop to its entry */
+  int32_t offset;        /* 2 * output zero point + 1; not read by relu */
+  int32_t stride;        /* bytes from a pixel's outputs to the next pixel's */
 } tinyopt_block;
+
+/* Set `enter` to `code` of a block, of which the rest is set, for the functions of so many pixels, 4 or 1. words: of a
+ * pixel, at least 1. Once for any number of blocks. */
+void tinyopt_block_prepare(tinyopt_block *block, int32_t words, int32_t pixels);
 
 /* Outputs saturate to int8. output: channel 0 of the block's first pixel. */
 void tinyopt_block_4(const tinyopt_block *block, const uint32_t *stream, int8_t *output);

@@ -105,7 +105,7 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
   int32_t image_size = op->input_height * op->input_width * op->input_channels;
   patches_t patches = describe_patches(op);
   int32_t words = patches.words * patches.runs * patches.lines;
-  tinyopt_block block = {scratch, words, op->output_channels, 2 * op->output_zero_point + 1};
+  tinyopt_block block = {.columns = scratch, .offset = 2 * op->output_zero_point + 1, .stride = op->output_channels};
   patches.window = (int8_t *)scratch + 16 * words;
   patches.end =
       op->contiguous ? input + op->batches * image_size : patches.window + patches.rows * patches.row_size + 3;
@@ -116,6 +116,7 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
   for (int32_t batch = 0; batch < op->batches; ++batch) {
     int32_t y = 0;
     int32_t x = 0;
+    tinyopt_block_prepare(&block, words, 4);
     patches.image = input + batch * image_size;
     patches.y = -patches.rows;           /* nothing in the window is to be kept */
     const int8_t *patch = patches.image; /* of the pixel at y, x */
@@ -167,6 +168,9 @@ static void convolve(const tinyopt_conv2d_s8 *op, const int8_t *input, int8_t *o
         for (int32_t pixel = 0; pixel < count; ++pixel) {
           widen_exactly(&patches, from[pixel], count, (uint32_t *)scratch + pixel);
         }
+      }
+      if (count == 1) {
+        tinyopt_block_prepare(&block, words, 1);
       }
       (count == 4 ? compute_4 : compute_1)(&block, stream, output);
       if (narrow) {
