@@ -246,7 +246,7 @@ def _measured(
     hil_firmware: Firmware,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> BoardMeasurement:
-    from hil.bench import Job, Judge, run_job
+    from hil.bench import Job, Judge, firmware_id, results_header, run_job
     from hil.device import open_device
     from hil.meters import open_meter
 
@@ -260,18 +260,18 @@ def _measured(
     job = Job(
         board=board,
         judge=Judge(hil_model, hil_data, reset_each=False),
-        header={
-            "kind": "header",
-            "format": "tinyopt-results",
-            "version": 1,
-            "board": board.name,
-            "model": {"name": hil_model.name},
-            "data": {"source": hil_data.source, "samples": len(hil_data)},
-            "firmware": {"flash_bytes": hil_firmware.flash_bytes, "ram_bytes": hil_firmware.ram_bytes},
-            "options": {"reset_each": False, "save_outputs": False},
-        },
+        header=results_header(
+            board=board.name,
+            emulated=board.is_emulated,
+            model={"name": hil_model.name},
+            firmware={"flash_bytes": hil_firmware.flash_bytes, "ram_bytes": hil_firmware.ram_bytes},
+            data={"source": hil_data.source, "samples": len(hil_data)},
+            options={"reset_each": False, "save_outputs": False},
+            seed=None,
+        ),
         open_device=lambda: open_device(board, hil_firmware, port=port, flash=flash),
         firmware=hil_firmware.elf,
+        firmware_id=firmware_id(hil_firmware),
         emulated=board.is_emulated,
         starts_here=board.is_emulated and port in (None, "auto"),
         open_meter=None if meter_address is None else lambda: open_meter(meter_address),

@@ -1,9 +1,9 @@
 """The bench: data sets through boards into results files, and results against each other."""
 
 from hil.bench.judge import Judge, Verdict
-from hil.bench.results import Results, ResultsWriter, read_results
+from hil.bench.results import Results, ResultsWriter, read_results, results_header
 from hil.bench.run import Job, Outcome, run_job
-from hil.bench.session import Expected, Recovery, Session, WrongFirmwareError
+from hil.bench.session import Expected, Recovery, Session, WrongFirmwareError, firmware_id
 
 __all__ = [
     "Expected",
@@ -16,6 +16,8 @@ __all__ = [
     "Session",
     "Verdict",
     "WrongFirmwareError",
+    "firmware_id",
     "read_results",
+    "results_header",
     "run_job",
 ]

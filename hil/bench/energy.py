@@ -38,14 +38,19 @@ def measured_energy(meter: Meter, client: BlockClient, inputs: Sequence[bytes], 
     reading, _ = record(meter, inferences, runs, WINDOWS)
     return {
         "source": f"measured: {reading.source}",
-        "nj": round(reading.joules * 1e9, 3),
-        "error_nj": round(reading.uncertainty_joules * 1e9, 3),
+        "nj": _figures(reading.joules * 1e9),
+        "error_nj": _figures(reading.uncertainty_joules * 1e9),
         "idle_uw": round(reading.idle_watts * 1e6, 3),
         "latency_us": round(reading.seconds * 1e6, 3),
         "windows": reading.windows,
         "inferences": reading.inferences,
         "notes": list(reading.notes),
     }
+
+
+def _figures(value: float) -> float:
+    """With six figures, however small: an uncertainty is never rounded to none."""
+    return float(f"{value:.6g}")
 
 
 def estimated_energy(board: Board, model_cycles: int | None, counted_cycles: int | None) -> dict[str, Any] | None:

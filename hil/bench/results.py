@@ -23,6 +23,11 @@ IDENTITY = ("board", "emulated", "model", "firmware", "data", "options", "seed")
 """Fields of the header that must be the same for a run to go on."""
 
 
+def results_header(**facts: Any) -> dict[str, Any]:
+    """The first line of a file, with what makes the run what it is (the fields of ``IDENTITY``, and any others)."""
+    return {"kind": "header", "format": FORMAT, "version": VERSION, **facts}
+
+
 @dataclass(frozen=True)
 class Results:
     """A results file that was read. ``samples`` are complete: indices 0, 1, 2 … without a gap."""

@@ -18,6 +18,15 @@ from tinyopt.errors import DeviceError
 T = TypeVar("T")
 
 
+def firmware_id(firmware: Firmware) -> int:
+    """The 64 bits by which a firmware names itself; 0 where it does not."""
+    for define in firmware.project.defines:
+        name, _, value = define.partition("=")
+        if name == "TINYOPT_FIRMWARE_ID":
+            return int(value.rstrip("ul"), 16)
+    return 0
+
+
 class WrongFirmwareError(DeviceError):
     """The board runs another firmware than the one that is to be measured."""
 

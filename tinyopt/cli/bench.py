@@ -75,7 +75,7 @@ def bench(request: BenchRequest) -> None:
         TinyoptError: whatever stands in the way; the results file keeps what was done before.
         MismatchError: outputs differ from the reference.
     """
-    from hil.bench import Job, Judge, run_job
+    from hil.bench import Job, Judge, firmware_id, run_job
 
     board = load_board(request.board)
     meter = _meter_opener(request.meter)
@@ -157,15 +157,6 @@ def _firmware(
         return plan, build(generate(plan, folder, harness=True))
 
 
-def firmware_id(firmware: Firmware) -> int:
-    """The 64 bits by which a firmware names itself; 0 where it does not."""
-    for define in firmware.project.defines:
-        name, _, value = define.partition("=")
-        if name == "TINYOPT_FIRMWARE_ID":
-            return int(value.rstrip("ul"), 16)
-    return 0
-
-
 def _open(request: BenchRequest, board: Board, elf: Path | None) -> AbstractContextManager[Device]:
     from hil.device import open_device
 
@@ -199,6 +190,8 @@ def _header(
     emulated: bool,
 ) -> dict[str, Any]:
     """The first line of the results: everything that makes this run what it is."""
+    from hil.bench import firmware_id, results_header
+
     sizes: dict[str, Any] = {}
     if firmware is not None and plan is not None:
         sizes = {
@@ -209,25 +202,22 @@ def _header(
             "arena_bytes": plan.arena_bytes,
             "compiler": firmware.compiler,
         }
-    return {
-        "kind": "header",
-        "format": "tinyopt-results",
-        "version": 1,
-        "board": board.name,
-        "emulated": emulated,
-        "model": {"name": request.model.name, "sha256": _file_digest(request.model)},
-        "firmware": {
+    return results_header(
+        board=board.name,
+        emulated=emulated,
+        model={"name": request.model.name, "sha256": _file_digest(request.model)},
+        firmware={
             "id": f"{firmware_id(firmware):016x}" if firmware is not None else "",
             "sha256": _file_digest(elf) if elf is not None else "",
             **sizes,
         },
-        "data": {"source": request.data, "sha256": samples_digest(samples), "samples": len(samples)},
-        "options": {"reset_each": request.reset_each, "save_outputs": request.save_outputs},
-        "seed": request.seed,
-        "tools": _tools(board, emulated),
-        "environment": {"system": platform.system(), "machine": platform.machine()},
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+        data={"source": request.data, "sha256": samples_digest(samples), "samples": len(samples)},
+        options={"reset_each": request.reset_each, "save_outputs": request.save_outputs},
+        seed=request.seed,
+        tools=_tools(board, emulated),
+        environment={"system": platform.system(), "machine": platform.machine()},
+        started=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
 
 
 def samples_digest(samples: Samples) -> str:

@@ -7,27 +7,13 @@ from typing import Annotated, Optional
 
 import typer
 
+from tinyopt.cli.hil_options import BoardOption, PortOption, ProgrammerOption, SerialNumberOption
 from tinyopt.cli.hil_run import compare, run
 
 hil_app = typer.Typer(help="Hardware in the loop: boards on the desk, flashed, fed and measured.", no_args_is_help=True)
 hil_app.command()(run)
 hil_app.command()(compare)
 
-BoardOption = Annotated[
-    str, typer.Option("--board", "-b", help="A board's name (see `tinyopt boards list`) or a board file.")
-]
-PortOption = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this annotation on Python 3.10
-    typer.Option("--port", help="Console of the board: a serial port, tcp://HOST:PORT, unix:PATH, or auto."),
-]
-SerialNumberOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--serial-number", help="Which of several boards or probes; its beginning or end is enough."),
-]
-ProgrammerOption = Annotated[
-    Optional[str],  # noqa: UP045
-    typer.Option("--programmer", help="Tool that flashes; else the first of the board's that is installed."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
 
 

@@ -7,11 +7,10 @@ from typing import Annotated, Optional
 
 import typer
 
+from tinyopt.cli.hil_options import BoardOption, PortOption, ProgrammerOption, SerialNumberOption
+
 ModelArgument = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A .tflite, .onnx, .pt2 or .tinyopt file.", show_default=False)
-]
-BoardOption = Annotated[
-    str, typer.Option("--board", "-b", help="A board's name (see `tinyopt boards list`) or a board file.")
 ]
 DataOption = Annotated[
     str,
@@ -23,10 +22,6 @@ DataOption = Annotated[
     ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The results: JSON lines, written as they come.")]
-PortOption = Annotated[
-    Optional[str],  # noqa: UP045 - typer reads this annotation on Python 3.10
-    typer.Option("--port", help="Console of the board: a serial port, tcp://HOST:PORT, unix:PATH, or auto."),
-]
 LatencyLimit = Annotated[
     Optional[str],  # noqa: UP045
     typer.Option("--max-latency", help="Largest median latency: a figure (12ms, 300us), or +2% over the baseline."),
@@ -44,14 +39,8 @@ def run(
         typer.Option("--firmware", help="A measuring firmware (ELF) of this model that was built before."),
     ] = None,
     flash: Annotated[bool, typer.Option("--flash/--no-flash", help="Put the firmware on a hardware board.")] = True,
-    programmer: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--programmer", help="Tool that flashes; else the first of the board's that is installed."),
-    ] = None,
-    serial_number: Annotated[
-        Optional[str],  # noqa: UP045
-        typer.Option("--serial-number", help="Which of several boards or probes; its end is enough."),
-    ] = None,
+    programmer: ProgrammerOption = None,
+    serial_number: SerialNumberOption = None,
     meter: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--meter", help="Meter of the energy (see `tinyopt hil meter --help`); else it is estimated."),
