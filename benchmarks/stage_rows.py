@@ -83,11 +83,12 @@ class Lab:
         return replace(settings, seed=self.seed, epochs=epochs or settings.epochs)
 
     def trained(self) -> Graph:
-        """The network of the task, trained."""
+        """The network of the task, trained in one run or in several, each from the weights of the one before."""
         module = to_torch(self.task.network(self.seed, self.data))
         data = self.data
-        settings = self.settings(self.task.training)
-        fit(module, data.train, data.validation, settings, augment=self.task.augment, folder=self.folder / "float")
+        for number, settings in enumerate(self.task.training, 1):
+            folder = self.folder / "float" / str(number)
+            fit(module, data.train, data.validation, self.settings(settings), augment=self.task.augment, folder=folder)
         return to_graph(module)
 
     def calibration(self, graph: Graph) -> Samples:

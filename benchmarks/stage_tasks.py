@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from benchmarks.datasets import Split, cifar10, spoken_digits
 from benchmarks.networks import ds_cnn, resnet8
-from benchmarks.training import DIGITS, FINE_TUNING, data_folder, official_with_batch_norms
+from benchmarks.training import DIGITS, FINE_TUNING, IMAGES, data_folder
 from tinyopt.graph import Graph
 from tinyopt.quantize import Int8, WeightFormat
 from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainSettings
@@ -32,7 +32,7 @@ class Task:
     read: Callable[[int], Split]
     network: Callable[[int, Split], Graph]
     student: Callable[[int], Graph]
-    training: TrainSettings
+    training: tuple[TrainSettings, ...]
     augment: Augment
     tuning: TrainSettings
     distilling: TrainSettings
@@ -48,7 +48,7 @@ class Task:
             batch_size=self.tuning.batch_size,
             learning_rate=self.rates[form],
             warm_up_epochs=0.25,
-            label_smoothing=self.training.label_smoothing,
+            label_smoothing=self.training[-1].label_smoothing,
             restore_best=False,
             seed=seed,
         )
@@ -62,7 +62,7 @@ def digits() -> Task:
         read=lambda seed: spoken_digits(data_folder()),
         network=lambda seed, data: ds_cnn(seed=seed),
         student=lambda seed: ds_cnn(channels=12, blocks=2, seed=seed),
-        training=DIGITS,
+        training=(DIGITS,),
         augment=Chain((TimeShift(8), Noise(0.2))),
         tuning=tuning,
         distilling=replace(DIGITS, epochs=20, learning_rate=1e-2),
@@ -82,14 +82,18 @@ def voices() -> Task:
 
 
 def pictures() -> Task:
-    """The official ResNet-8 (78 k weights, 12.5 M MACs), fine-tuned on CIFAR-10: 45,000 / 5,000 / 10,000 images."""
+    """A ResNet-8 of width 24 (174 k weights, 28 M MACs) on CIFAR-10: 45,000 / 5,000 / 10,000 images.
+
+    Trained twice over, the second time from the weights of the first (warm restart, Loshchilov and Hutter 2017).
+    """
+    first = replace(IMAGES, epochs=28, optimiser="sgd", learning_rate=0.1, weight_decay=5e-4)
     tuning = replace(FINE_TUNING, epochs=6, learning_rate=0.02, warm_up_epochs=0.25, restore_best=False)
     return Task(
         name="images",
         read=lambda seed: cifar10(data_folder(), scale=1 / 255),
-        network=lambda seed, data: official_with_batch_norms(data),
+        network=lambda seed, data: resnet8(width=24, seed=seed),
         student=lambda seed: resnet8(width=8, seed=seed),
-        training=FINE_TUNING,
+        training=(first, replace(first, epochs=45)),
         augment=Chain((HorizontalFlip(), PadCrop(4))),
         tuning=tuning,
         distilling=replace(tuning, epochs=6, learning_rate=0.1),
