@@ -49,6 +49,7 @@ class Task:
             learning_rate=self.rates[form],
             warm_up_epochs=0.25,
             label_smoothing=self.training[-1].label_smoothing,
+            mixed_precision=self.tuning.mixed_precision,
             restore_best=False,
             seed=seed,
         )

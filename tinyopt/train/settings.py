@@ -25,8 +25,9 @@ class TrainSettings:
       Set it to False where a callback changes the network as training goes on (gradual pruning): the best epoch may
       be an early one.
     - ``mixed_precision``: compute in bfloat16 where torch deems it safe (convolutions, matrix products), with weights
-      and updates in float32. Half the time on processors and GPUs with bfloat16 instructions; for float networks, not
-      for simulated quantization, whose steps may be finer than bfloat16's.
+      and updates in float32. Half the time on processors and GPUs with bfloat16 instructions. In training for integers
+      convolutions then see values of eight significant bits: up to half a step of int8 of noise, nothing for fewer
+      bits, too much for int16; validation and the converted network are exact all the same.
     - ``seed`` fixes the order of samples, augmentation, and torch's own random numbers.
     - ``device``: a torch device, or ``auto``: a GPU where there is one.
 

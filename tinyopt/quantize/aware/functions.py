@@ -1,7 +1,7 @@
 """Rounding with gradients: forward as integers compute, backward through a straight-through estimator.
 
 Bengio et al. 2013 for the estimator; Esser et al. 2020 (learned step size quantization) for the gradient of the step;
-Choi et al. 2018 (PACT) for the gradient of the ends of a range.
+Choi et al. 2018 (PACT) for the gradient of the ends of a range. All compute in float32, whatever the type of x.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fake_quantize(x: Tensor, scale: Tensor, zero_point: int, low: int, high: int
     ``scale`` is broadcast against x. The gradient of x passes where x is inside the range; that of the scale is the
     one of Esser et al. 2020, multiplied by 1 / sqrt(elements per scale * largest integer).
     """
-    result: Tensor = _FakeQuantize.apply(x, scale, zero_point, low, high)  # type: ignore[no-untyped-call]
+    result: Tensor = _FakeQuantize.apply(x.float(), scale, zero_point, low, high)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -31,19 +31,19 @@ def clipped_quantize(x: Tensor, bottom: Tensor, top: Tensor, scale: Tensor, zero
 
     ``scale`` and ``zero_point`` follow from ``bottom`` and ``top`` and get no gradient of their own.
     """
-    result: Tensor = _ClippedQuantize.apply(x, bottom, top, scale, zero_point)  # type: ignore[no-untyped-call]
+    result: Tensor = _ClippedQuantize.apply(x.float(), bottom, top, scale, zero_point)  # type: ignore[no-untyped-call]
     return result
 
 
 def signs(x: Tensor, scale: Tensor, limit: float) -> Tensor:
     """-scale or scale; zero becomes scale. The gradient of x passes where its magnitude is at most limit * scale."""
-    result: Tensor = _Signs.apply(x, scale, limit)  # type: ignore[no-untyped-call]
+    result: Tensor = _Signs.apply(x.float(), scale, limit)  # type: ignore[no-untyped-call]
     return result
 
 
 def nearest_of(x: Tensor, scale: Tensor, book: Tensor) -> Tensor:
     """scale times the value of a sorted codebook that is nearest to x / scale; gradients as in ``fake_quantize``."""
-    result: Tensor = _NearestOf.apply(x, scale, book)  # type: ignore[no-untyped-call]
+    result: Tensor = _NearestOf.apply(x.float(), scale, book)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -55,8 +55,7 @@ def replaced(x: Tensor, value: Tensor) -> Tensor:
 
 def round_half_away(x: Tensor) -> Tensor:
     """To the nearest integer, halves away from zero, and what float32 makes of halves as well."""
-    half = torch.full((), 0.5 + _NEARLY, dtype=x.dtype, device=x.device)
-    return torch.copysign(half, x).add_(x).trunc_()
+    return x.abs().add_(0.5 + _NEARLY).floor_().copysign_(x)  # trunc would take several times as long
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:
