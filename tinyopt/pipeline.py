@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinyopt.board import Board
 from tinyopt.data import Samples
-from tinyopt.execute import Executor
+from tinyopt.execute import run_stacked
 from tinyopt.graph import Array, Graph, graph_macs, operator_macs, operator_parameter_bytes
 from tinyopt.optimise import optimise as optimise_graph
 from tinyopt.plan import Plan, make_plan
@@ -59,10 +59,8 @@ class RunResult:
 
 def reference_outputs(graph: Graph, samples: Samples, *, on_progress: Step = _ignore) -> list[list[Array]]:
     """Outputs of the reference executor for every sample, in order; states carry over from sample to sample."""
-    executor = Executor(graph)
     results = []
-    for index, sample in enumerate(samples):
-        values = executor(sample)
+    for index, values in enumerate(run_stacked(graph, samples.inputs)):
         results.append([values[name] for name in graph.outputs])
         on_progress(index + 1, len(samples))
     return results

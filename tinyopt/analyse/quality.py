@@ -20,7 +20,7 @@ def real_outputs(graph: Graph, samples: Samples, *, on_progress: Step | None = N
 
     ``samples`` have the form of the graph's inputs. Float graphs without states run in batches.
     """
-    from tinyopt.execute import Executor
+    from tinyopt.execute import run_stacked
 
     tensor = graph.tensors[graph.outputs[0]]
     floats = all(t.dtype is DType.FLOAT32 for t in graph.tensors.values() if not t.is_constant)
@@ -37,9 +37,8 @@ def real_outputs(graph: Graph, samples: Samples, *, on_progress: Step | None = N
             if on_progress:
                 on_progress(start + count, len(samples))
     else:
-        executor = Executor(graph)
-        for index, sample in enumerate(samples):
-            value = executor(sample)[graph.outputs[0]]
+        for index, values in enumerate(run_stacked(graph, samples.inputs)):
+            value = values[graph.outputs[0]]
             real = value if tensor.quantization is None else tensor.quantization.dequantize(value)
             rows.append(real.reshape(-1).astype(np.float64))
             if on_progress:

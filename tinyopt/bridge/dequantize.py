@@ -35,6 +35,8 @@ def dequantize_graph(graph: Graph) -> Graph:
         attributes = operator.attributes
         if isinstance(attributes, ops.Lstm):
             attributes = replace(attributes, quantization=None)
+        if isinstance(attributes, ops.DynamicRange):
+            attributes = attributes.layer
         inputs = tuple(same_as.get(name, name) for name in operator.inputs)
         kept.append(replace(operator, attributes=attributes, inputs=inputs))
     tensors = [_float_tensor(tensor, biases.get(name)) for name, tensor in graph.tensors.items()]

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -247,17 +246,6 @@ def _argmax(a: ops.ArgMax, inputs: Sequence[Tensor]) -> Tensor:
 
 
 # ---- data movement --------------------------------------------------------------------------------------------
-
-
-def for_batch(attributes: Attributes, batch: int) -> Attributes:
-    """The attributes that do for ``batch`` stacked samples what these do for one: shapes grow along axis 0."""
-    if batch == 1:
-        return attributes
-    if isinstance(attributes, (ops.Reshape, ops.BroadcastTo)) and attributes.shape:
-        return replace(attributes, shape=(attributes.shape[0] * batch, *attributes.shape[1:]))
-    if isinstance(attributes, ops.Slice) and attributes.size:
-        return replace(attributes, size=(attributes.size[0] * batch, *attributes.size[1:]))
-    return attributes
 
 
 @_function(ops.Reshape)

@@ -13,12 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from tinyopt.bridge.batching import batch_problem
-from tinyopt.bridge.functional import FUNCTIONS, for_batch
+from tinyopt.bridge.functional import FUNCTIONS
 from tinyopt.bridge.hooks import ActivationHooks
 from tinyopt.bridge.names import attribute_names
 from tinyopt.errors import DataError, GraphError, ModelError
-from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.graph import DType, Graph, Operator, batch_problem, for_batch, ops
 from tinyopt.graph.ops import Attributes, BinaryKind
 
 _TRAINED: dict[type[Attributes], frozenset[int]] = {

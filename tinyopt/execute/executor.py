@@ -6,13 +6,13 @@ which is loaded only when a graph has one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
 from tinyopt.errors import DataError
 from tinyopt.execute.integer import integer_functions
-from tinyopt.graph import Array, DType, Graph, Operator, Tensor, ops
+from tinyopt.graph import Array, DType, Graph, Operator, Tensor, batch_problem, ops, stacked
 
 _ANY_DTYPE = (
     ops.Reshape,
@@ -27,7 +27,11 @@ _ANY_DTYPE = (
     ops.Dequantize,
     ops.Cast,
     ops.ArgMax,
+    ops.DynamicRange,
 )
+
+_TOGETHER = 8
+"""Samples that run at once: enough to hide what a call costs, few enough to stay in the cache."""
 
 
 class Executor:
@@ -112,3 +116,39 @@ def run(graph: Graph, samples: Iterable[Array | Mapping[str, Array]]) -> list[di
         inputs = sample if isinstance(sample, Mapping) else {graph.inputs[0]: sample}
         results.append(executor(inputs))
     return results
+
+
+def run_stacked(graph: Graph, inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
+    """The outputs for each of many samples in order: input name → array [samples, *shape of the input].
+
+    The same bits as ``Executor`` gives, in about half the time where samples can be stacked: without states, in integer
+    graphs.
+
+    Raises:
+        DataError: when an input is missing or has the wrong shape or dtype.
+    """
+    count = min((len(array) for array in inputs.values()), default=0)
+    together = min(_TOGETHER, count) if _stacks(graph) else 1
+    executors: dict[int, Executor] = {}
+    for start in range(0, count, max(together, 1)):
+        size = min(together, count - start)
+        if size not in executors:
+            executors[size] = Executor(stacked(graph, size) if size > 1 else graph)
+        part = {name: array[start : start + size] for name, array in inputs.items()}
+        merged = {name: array.reshape(-1, *array.shape[2:]) if size > 1 else array[0] for name, array in part.items()}
+        values = executors[size](merged)
+        for index in range(size):
+            yield {name: value[index : index + 1] for name, value in values.items()} if size > 1 else values
+
+
+def _stacks(graph: Graph) -> bool:
+    """Whether samples may run at once and give the same bits: float sums would be rounded in another order, and a
+    constant does not grow along the batch axis where it is an output, put beside the samples, or the start of a
+    recurrent layer."""
+    varying = [t for t in graph.tensors.values() if not t.is_constant]
+    whole = all(t.dtype is not DType.FLOAT32 and t.shape[:1] == (1,) for t in varying)
+    fixed = any(graph.tensors[name].is_constant for name in graph.outputs) or any(
+        isinstance(o.attributes, (ops.Concat, ops.Lstm, ops.Gru)) and any(t.is_constant for t in graph.ins(o))
+        for o in graph.operators
+    )
+    return whole and not fixed and batch_problem(graph) is None

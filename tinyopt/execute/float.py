@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import torch
 
-from tinyopt.bridge.batching import batch_problem
-from tinyopt.bridge.functional import FUNCTIONS, for_batch
+from tinyopt.bridge.functional import FUNCTIONS
 from tinyopt.errors import DataError, GraphError
-from tinyopt.graph import Array, Graph, Tensor, ops
+from tinyopt.execute.integer import integer_functions
+from tinyopt.graph import Array, Graph, Tensor, batch_problem, for_batch, ops
 from tinyopt.graph.ops import Attributes
 
-__all__ = ["batch_problem", "run_batch", "run_float", "run_sample"]
+__all__ = ["run_batch", "run_float", "run_sample"]
 
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Concat, ops.Split, ops.Slice, ops.Gather, ops.ArgMax)
 """Operators that do the same to integers."""
@@ -44,6 +44,8 @@ def run_float(
     if isinstance(attributes, ops.Dequantize):
         assert input_tensors[0].quantization is not None
         return [input_tensors[0].quantization.dequantize(arrays[0])]
+    if isinstance(attributes, ops.DynamicRange):
+        return integer_functions()[type(attributes)](attributes, arrays, input_tensors, output_tensors)
     if input_tensors[0].quantization is not None and not isinstance(attributes, _MOVES):
         raise GraphError(f"{attributes.kind} of '{input_tensors[0].name}' works on quantized integers, not on floats")
     function = FUNCTIONS.get(type(attributes))

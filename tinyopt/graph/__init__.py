@@ -3,6 +3,7 @@
 Everything else in tinyopt takes a ``Graph`` and returns another one, or something made from it.
 """
 
+from tinyopt.graph.batching import batch_problem, for_batch, stacked
 from tinyopt.graph.builder import GraphBuilder
 from tinyopt.graph.costs import (
     graph_macs,
@@ -28,7 +29,9 @@ __all__ = [
     "Shape",
     "State",
     "Tensor",
+    "batch_problem",
     "dump",
+    "for_batch",
     "graph_macs",
     "infer_shapes",
     "lifetimes",
@@ -38,5 +41,6 @@ __all__ = [
     "parameter_bytes",
     "peak_activation_bytes",
     "save_graph",
+    "stacked",
     "topological_order",
 ]

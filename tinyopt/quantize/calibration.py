@@ -16,7 +16,7 @@ import numpy as np
 from tinyopt.data import Samples
 from tinyopt.errors import DataError
 from tinyopt.execute import Executor
-from tinyopt.graph import Array, DType, Graph, Tensor, ops
+from tinyopt.graph import Array, DType, Graph, Tensor, batch_problem, ops
 
 BINS = 4096
 _BATCH_BYTES = 64 << 20
@@ -123,7 +123,7 @@ def calibrate(graph: Graph, samples: Samples, *, on_progress: Callable[[int, int
     Raises:
         DataError: when an activation becomes NaN or infinite on a sample.
     """
-    from tinyopt.execute.float import batch_problem, run_batch
+    from tinyopt.execute.float import run_batch
 
     tensors: dict[str, Statistics] = {}
     cells = _CellWatch(graph)

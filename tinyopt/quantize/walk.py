@@ -15,8 +15,8 @@ import numpy as np
 
 from tinyopt.data import Samples
 from tinyopt.execute import Executor
-from tinyopt.execute.float import batch_problem, run_float
-from tinyopt.graph import Array, DType, Graph, Operator, Quantization, Tensor, ops
+from tinyopt.execute.float import run_float
+from tinyopt.graph import Array, DType, Graph, Operator, Quantization, Tensor, batch_problem, ops
 from tinyopt.quantize.layers import LAYERS
 
 _BYTES = 1 << 30

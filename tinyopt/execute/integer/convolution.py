@@ -8,6 +8,7 @@ words is in docs/contract/convolution.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -29,8 +30,16 @@ def output_multipliers(x: Tensor, weights: Tensor, y: Tensor) -> tuple[Array, Ar
     The real multiplier is ``x.scale * weight_scale / y.scale`` in double precision.
     """
     assert weights.quantization is not None
-    pairs = [quantize_multiplier(x.scale * scale / y.scale) for scale in weights.quantization.scales]
-    return np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
+    return _multipliers(x.scale, tuple(weights.quantization.scales), y.scale)
+
+
+@lru_cache(maxsize=256)
+def _multipliers(x_scale: float, weight_scales: tuple[float, ...], y_scale: float) -> tuple[Array, Array]:
+    pairs = [quantize_multiplier(x_scale * scale / y_scale) for scale in weight_scales]
+    result = np.array([m for m, _ in pairs], np.int32), np.array([s for _, s in pairs], np.int8)
+    for array in result:
+        array.setflags(write=False)
+    return result
 
 
 def fully_connected_multipliers(x: Tensor, weights: Tensor, y: Tensor) -> tuple[Array, Array]:

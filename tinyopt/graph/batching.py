@@ -1,8 +1,11 @@
-"""Whether samples can be stacked along the batch axis of a graph."""
+"""Samples stacked along the batch axis of a graph: whether they can be, and the graph for several."""
 
 from __future__ import annotations
 
-from tinyopt.graph import Graph, Operator, ops
+from dataclasses import replace
+
+from tinyopt.graph import ops
+from tinyopt.graph.graph import Graph, Operator
 from tinyopt.graph.ops import Attributes
 
 _PARAMETERS: dict[type[Attributes], int | None] = {
@@ -55,3 +58,24 @@ def _gains_axes(graph: Graph, operator: Operator) -> bool:
     """True when a varying operand has fewer axes than the result: its batch axis would be taken for another."""
     rank = len(graph.outs(operator)[0].shape)
     return any(len(t.shape) != rank for t in graph.ins(operator) if not t.is_constant)
+
+
+def for_batch(attributes: Attributes, batch: int) -> Attributes:
+    """The attributes that do for ``batch`` stacked samples what these do for one: shapes grow along axis 0."""
+    if batch == 1:
+        return attributes
+    if isinstance(attributes, (ops.Reshape, ops.BroadcastTo)) and attributes.shape:
+        return replace(attributes, shape=(attributes.shape[0] * batch, *attributes.shape[1:]))
+    if isinstance(attributes, ops.Slice) and attributes.size:
+        return replace(attributes, size=(attributes.size[0] * batch, *attributes.size[1:]))
+    return attributes
+
+
+def stacked(graph: Graph, batch: int) -> Graph:
+    """The graph for ``batch`` samples at once; only where ``batch_problem`` finds none. Constants stay as they are."""
+    tensors = {
+        name: t if t.is_constant else replace(t, shape=(batch * t.shape[0], *t.shape[1:]))
+        for name, t in graph.tensors.items()
+    }
+    operators = tuple(replace(o, attributes=for_batch(o.attributes, batch)) for o in graph.operators)
+    return replace(graph, tensors=tensors, operators=operators)
