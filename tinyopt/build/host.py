@@ -147,7 +147,8 @@ class HostBatch:
         )
         main = source / "batch.c"
         main.write_text(environment.get_template("host_batch.c.j2").render(models=models), encoding="utf-8")
-        includes = [f"-I{folder}" for folder in sorted({kernels / "common", *(p.parent for p in objects.values())})]
+        folders = {kernels / "common", *(header.parent for header in kernels.glob("*/*.h"))}
+        includes = [f"-I{folder}" for folder in sorted(folders)]
         includes += _system(self._folder, sorted(system))
         built = _kernel_objects(objects, includes, flags) + _vendor_objects(vendor, includes, (optimise, _ADDRESSES))
         # The model files are data and calls: optimising them costs time and finds nothing.

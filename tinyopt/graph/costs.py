@@ -12,6 +12,8 @@ def operator_macs(graph: Graph, operator: Operator) -> int:
     """Multiply-accumulates of one operator (padding counted, as is usual); 0 for operators without products."""
     a, ins, outs = operator.attributes, graph.ins(operator), graph.outs(operator)
     out = outs[0].size
+    if isinstance(a, ops.DynamicRange):
+        a = a.layer
     if isinstance(a, (ops.Conv2d, ops.DepthwiseConv2d)):
         w = ins[1].shape
         return out * w[1] * w[2] * (w[3] if isinstance(a, ops.Conv2d) else 1)

@@ -138,6 +138,48 @@ class MatMul(Attributes):
     transpose_b: bool = False
 
 
+class DynamicRange(Attributes):
+    """A layer of float32 tensors whose products are integers: its weights are int8 (zero point 0, one scale or one per
+    output channel), the range of its input is taken at run time and the input rounded to int8 with it; sums become
+    float32 again, where the float32 bias is added. ``layer`` says which layer; its inputs and shapes are these.
+
+    ``symmetric``: the range is that of the largest magnitude, with zero point 0; else it is from the smallest to the
+    largest value, zero among them. An image of a convolution has a range of its own, and so has a row (all but the last
+    axis) of a fully connected layer. TensorFlow Lite's hybrid operators; docs/contract/dynamic.md.
+    """
+
+    inputs = (2, 3)
+    layer: Conv2d | DepthwiseConv2d | FullyConnected
+    symmetric: bool
+
+    def describe(self) -> str:
+        return " ".join(part for part in (self.layer.describe(), "symmetric" if self.symmetric else "") if part)
+
+
+@dataclass(frozen=True)
+class DynamicConv2d(DynamicRange):
+    """``Conv2d`` with a run-time range."""
+
+    layer: Conv2d = Conv2d()
+    symmetric: bool = False
+
+
+@dataclass(frozen=True)
+class DynamicDepthwiseConv2d(DynamicRange):
+    """``DepthwiseConv2d`` with a run-time range."""
+
+    layer: DepthwiseConv2d = DepthwiseConv2d()
+    symmetric: bool = False
+
+
+@dataclass(frozen=True)
+class DynamicFullyConnected(DynamicRange):
+    """``FullyConnected`` with a run-time range for every row."""
+
+    layer: FullyConnected = FullyConnected()
+    symmetric: bool = False
+
+
 @dataclass(frozen=True)
 class PackSigns(Attributes):
     """x int8 [...,C] → int32 [...,ceil(C/32)]: bit ``c % 32`` of word ``c // 32`` is set where x is not negative.

@@ -143,6 +143,13 @@ def _fully_connected(a: ops.FullyConnected, inputs: list[Shape]) -> list[Shape]:
     return [(*x[:-1], w[0])]
 
 
+@_rule(ops.DynamicConv2d)
+@_rule(ops.DynamicDepthwiseConv2d)
+@_rule(ops.DynamicFullyConnected)
+def _dynamic(a: ops.DynamicRange, inputs: list[Shape]) -> list[Shape]:
+    return infer_shapes(a.layer, inputs)
+
+
 @_rule(ops.MatMul)
 def _matmul(a: ops.MatMul, inputs: list[Shape]) -> list[Shape]:
     x, y = inputs

@@ -90,6 +90,8 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
         return None if x.dtype is DType.INT8 and x.quantization is not None and signs else _SIGNS
     if isinstance(attributes, ops.XnorConv2d):
         return _xnor_problem(attributes, inputs, y)
+    if isinstance(attributes, ops.DynamicRange):
+        return _dynamic_problem(attributes, inputs, y)
     if isinstance(attributes, ops.Quantize):
         if x.dtype is not DType.FLOAT32 and x.quantization is None:
             return f"the input must be float32 or quantized, '{x.name}' is plain {x.dtype.value}"
@@ -134,6 +136,26 @@ def _xnor_problem(attributes: ops.XnorConv2d, inputs: tuple[Tensor, ...], y: Ten
     return None
 
 
+def _dynamic_problem(attributes: ops.DynamicRange, inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
+    x, w = inputs[:2]
+    if any(t.dtype is not DType.FLOAT32 for t in (x, *inputs[2:], y)):
+        return "input, bias and output of a layer with a run-time range are float32"
+    if w.dtype is not DType.INT8 or w.quantization is None or not w.is_constant:
+        return "the weights of a layer with a run-time range are int8 constants with scales"
+    return _weights_problem(attributes.layer, w)
+
+
+def _weights_problem(layer: ops.Attributes, w: Tensor) -> str | None:
+    """Weights are symmetric, with one scale or one per output channel."""
+    assert w.quantization is not None
+    if any(w.quantization.zero_points):
+        return "the weights must be symmetric (zero point 0)"
+    axis = 3 if isinstance(layer, ops.DepthwiseConv2d) else 0
+    if w.quantization.axis not in (None, axis):
+        return f"weights have scales along axis {w.quantization.axis}; per-channel scales belong to axis {axis}"
+    return None
+
+
 def _biased_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], y: Tensor) -> str | None:
     x, w = inputs[0], inputs[1]
     if x.dtype is not y.dtype:
@@ -146,11 +168,9 @@ def _biased_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], y: T
         return f"{x.dtype.value} input with {w.dtype.value} weights is not a supported combination"
     if x.quantization is None or w.quantization is None or y.quantization is None:
         return "an integer operator needs quantization parameters on input, weights and output"
-    if any(w.quantization.zero_points):
-        return "the weights must be symmetric (zero point 0)"
-    channel_axis = 3 if isinstance(attributes, ops.DepthwiseConv2d) else 0
-    if w.quantization.axis not in (None, channel_axis):
-        return f"weights have scales along axis {w.quantization.axis}; per-channel scales belong to axis {channel_axis}"
+    problem = _weights_problem(attributes, w)
+    if problem:
+        return problem
     if len(inputs) > 2:
         wanted = (DType.INT32,) if x.dtype is DType.INT8 else (DType.INT32, DType.INT64)
         if inputs[2].dtype not in wanted:
