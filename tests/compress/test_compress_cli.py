@@ -81,6 +81,19 @@ def test_factorize_says_what_is_wrong(folder: Path, tmp_path: Path, options: lis
     assert not out.exists()
 
 
+def test_a_budget_that_cannot_be_met_leaves_the_best_and_exit_code_11(folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.tinyopt"
+    for options, text in (
+        (["--parameters", "0.01"], " parameters, "),
+        (["--cycles", "0.01", "-b", "mps2_an386"], " cycles, "),
+    ):
+        out.unlink(missing_ok=True)
+        done = cli("factorize", str(folder / "large.tinyopt"), "-o", str(out), *options)
+        assert done.returncode == 11 and "the budget is missed: " in done.stderr and text in done.stderr
+        assert "1.0 % were asked for" in done.stderr and "is the best that was found" in done.stderr
+        assert load_graph(out).operators
+
+
 def test_a_layer_gets_the_ranks_that_are_named(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.tinyopt"
     options = ["--layer", "hidden=svd:3", "--layer", "scores=leave", "--json"]

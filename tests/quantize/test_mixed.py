@@ -67,7 +67,7 @@ def test_a_budget_that_cannot_be_met_gives_the_narrowest_and_says_by_how_much_it
     widths = choose_widths(GRAPH, DATA, Budget(weight_bytes=100), formats=FORMATS)
     assert widths.formats == dict.fromkeys("adpf", Ternary())
     assert widths.shortfall == {"weight_bytes": widths.weight_bytes - 100}
-    assert "not met: weight_bytes by" in str(widths)
+    assert "not met: weight bytes by" in str(widths)
 
 
 def test_a_limit_of_signal_to_noise_is_kept_with_as_few_bytes_as_possible() -> None:

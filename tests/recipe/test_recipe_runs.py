@@ -282,7 +282,8 @@ def test_a_budget_of_the_quantization_gives_each_layer_its_format(folder: Path, 
     assert set(weights) == {"first", "second", "last"} and set(weights.values()) & {"int4", "ternary"}
     never = {"quantize": {"edges": None, "budget": {"weight_bytes": 1}}}
     result = run_recipe(recipe(folder, TRAIN, never), tmp_path)
-    assert any("not met: weight_bytes by" in note for note in result.report.rows[-1].notes)
+    assert "the budget of mixed precision is missed: weight bytes by" in (result.report.rows[-1].missed or "")
+    assert not result.report.met
 
 
 def test_stages_that_a_recipe_no_longer_has_leave_no_files(folder: Path, tmp_path: Path) -> None:
@@ -303,6 +304,35 @@ def test_a_missed_budget_names_the_best_and_by_how_much_it_misses(folder: Path, 
     assert found["flash"].excess == pytest.approx(flash / 100 - 1)
     assert f"flash: {flash:,} bytes, wanted at most 100 bytes: missed by {flash - 100:,} bytes" in report.verdict()
     assert "missed by" in (tmp_path / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("stage", "text"),
+    [
+        (
+            {"prune": {"pruning": {"type": "structured", "target": {"cost": "macs", "at_most": 1.0}}}},
+            "stage 'prune': the target of 1 multiply-accumulates is missed by ",
+        ),
+        (
+            {"prune": {"pruning": {"type": "structured", "target": {"cost": "cycles", "ratio": 0.001}}}},
+            " cycles is missed by ",
+        ),
+        ({"factorize": {"rule": {"type": "parameter_budget", "share": 0.001}}}, "0.1 % were asked for"),
+        ({"quantize": {"budget": {"accuracy": 1.0}, "formats": ["ternary"]}}, "accuracy by "),
+    ],
+)
+def test_a_target_of_a_stage_that_cannot_be_met_ends_with_the_best_and_is_told(
+    folder: Path, tmp_path: Path, stage: dict[str, Any], text: str
+) -> None:
+    start = [TRAIN] if "quantize" not in stage else []
+    for _ in range(2):  # the second time, everything is up to date
+        result = run_recipe(recipe(folder, *start, stage, budgets={"flash": "1M"}), tmp_path)
+        report = result.report
+        assert not report.met and all(budget.met for budget in report.budgets)
+        assert text in report.verdict() and "All budgets met" in report.verdict()
+        assert text.split("'")[-1] in (tmp_path / "report.md").read_text()
+        assert json.loads((tmp_path / "report.json").read_text())["stages"][-1]["missed"]
+    assert result.graphs and result.reused
 
 
 def test_the_best_may_be_an_earlier_stage(folder: Path, tmp_path: Path) -> None:

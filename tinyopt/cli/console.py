@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 
@@ -56,4 +57,4 @@ def progress(text: str) -> Iterator[Step]:
 def show_notes(notes: str) -> None:
     """What an importer or the quantizer has to tell."""
     for note in notes.splitlines():
-        errors().print(f"[yellow]note[/yellow]: {note}", highlight=False)
+        errors().print(f"[yellow]note[/yellow]: {escape(note)}", highlight=False)

@@ -20,7 +20,7 @@ from tinyopt.cli.learning import (
     SeedOption,
     ValidationOption,
 )
-from tinyopt.errors import ModelError
+from tinyopt.errors import BudgetError, ModelError
 
 if TYPE_CHECKING:
     from tinyopt.compress.factorize.config import Cost, LayerChoice, Rule
@@ -78,10 +78,11 @@ def factorize(
 ) -> None:
     """Replace layers of a float model by products of smaller ones, and fine-tune.
 
-    Give one of --energy, --parameters and --cycles.
+    Give one of --energy, --parameters and --cycles. A budget that cannot be met leaves the best that was found, and
+    exit code 11.
     """
     from tinyopt.cli.commands import load_model
-    from tinyopt.cli.console import console, errors, print_json, progress
+    from tinyopt.cli.console import console, print_json, progress
     from tinyopt.cli.learning import accuracy, samples_for, show_facts, training_settings
     from tinyopt.compress.factorize import Factorization, explain
     from tinyopt.graph import save_graph
@@ -114,11 +115,11 @@ def factorize(
     save_graph(result, output)
     if json_output:
         print_json(facts)
-        return
-    console().print(report.table(), highlight=False, markup=False, crop=False, soft_wrap=True)
-    show_facts({key: value for key, value in facts.items() if key.startswith(("accuracy", "output"))})
+    else:
+        console().print(report.table(), highlight=False, markup=False, crop=False, soft_wrap=True)
+        show_facts({key: value for key, value in facts.items() if key.startswith(("accuracy", "output"))})
     if report.missed:
-        errors().print(f"[yellow]note[/yellow]: {report.missed}", highlight=False)
+        raise BudgetError(f"{report.missed}; '{output}' is the best that was found")
 
 
 def _cost(board: str | None, measured: bool, cycles: float | None) -> Cost | None:

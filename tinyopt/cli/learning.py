@@ -68,4 +68,4 @@ def show_facts(facts: dict[str, Any]) -> None:
         if value is None or isinstance(value, (list, dict)):
             continue
         text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)
-        console().print(f"{key.replace('_', ' ')}: {text}", highlight=False)
+        console().print(f"{key.replace('_', ' ')}: {text}", highlight=False, markup=False)

@@ -19,7 +19,7 @@ from tinyopt.cli.learning import (
     SeedOption,
     ValidationOption,
 )
-from tinyopt.errors import TinyoptError
+from tinyopt.errors import BudgetError, TinyoptError
 
 if TYPE_CHECKING:
     from tinyopt.compress.prune import Criterion, PruningConfig, PruningReport, Schedule, Target
@@ -106,11 +106,14 @@ def prune(
     input_layout: LayoutOption = "nchw",
     json_output: JsonOption = False,
 ) -> None:
-    """Prune a float model: zeros in its weights, or a smaller network; with training between where data are given."""
+    """Prune a float model: zeros in its weights, or a smaller network; with training between where data are given.
+
+    A target that cannot be met leaves the best that was found, and exit code 11.
+    """
     from tinyopt.cli.commands import load_model
     from tinyopt.cli.console import console, print_json, progress, show_notes
     from tinyopt.cli.learning import accuracy, samples_for, show_facts
-    from tinyopt.compress.prune import StructuredPruning, pruning_report
+    from tinyopt.compress.prune import StructuredPruning, missed_target, pruning_report
     from tinyopt.compress.prune import prune as prune_graph
     from tinyopt.graph import save_graph
 
@@ -143,12 +146,15 @@ def prune(
         "accuracy_before": accuracy(graph, known),
         "accuracy": accuracy(result, known),
     }
+    missed = None if target is None else missed_target(graph, result, target)
     if json_output:
-        print_json({**facts, **report.to_json()})
-        return
-    console().print(_table(report), highlight=False, markup=False, crop=False, soft_wrap=True)
-    show_facts({key: value for key, value in facts.items() if key != "model"})
-    show_notes("\n".join(report.notes))
+        print_json({**facts, **report.to_json(), "missed": missed})
+    else:
+        console().print(_table(report), highlight=False, markup=False, crop=False, soft_wrap=True)
+        show_facts({key: value for key, value in facts.items() if key != "model"})
+        show_notes("\n".join(report.notes))
+    if missed is not None:
+        raise BudgetError(f"{missed}; '{output}' is the best that was found")
 
 
 def _criterion(name: str, seed: int) -> Criterion:

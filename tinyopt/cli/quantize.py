@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 import typer
 
 from tinyopt.cli.console import Step, console, print_json, progress, show_notes
-from tinyopt.errors import DataError, ModelError
+from tinyopt.errors import BudgetError, DataError, ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,7 +93,10 @@ def quantize(
         bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")
     ] = False,
 ) -> None:
-    """Quantize a float model after training: int8 activations, and weights of 8 bits or fewer."""
+    """Quantize a float model after training: int8 activations, and weights of 8 bits or fewer.
+
+    A budget that cannot be met leaves the best that was found, and exit code 11.
+    """
     from tinyopt.cli.commands import _accuracy_loss, _samples, load_model
     from tinyopt.graph import DType, parameter_bytes, save_graph
     from tinyopt.quantize import Budget, Int8, PostTraining, weight_format
@@ -134,10 +137,12 @@ def quantize(
         raise ModelError(f"'{graph.name}' is quantized already; give the float model")
     samples = _samples(calibration, graph, limit)
     facts: dict[str, Any] = {"model": graph.name, "output": str(output)}
+    missed: str | None = None
     if budget is not None:
         widths = _chosen(graph, samples, budget, data, formats, config, board)
         config = _with_overrides(config, widths)
         facts |= _width_facts(widths)
+        missed = widths.missed
     with progress(f"quantizing with {len(samples)} samples") as step, _Techniques() as techniques:
         result = quantize_graph(graph, samples, config, on_progress=step, on_technique=techniques)
     old = graph.metadata.get("notes", "").splitlines()
@@ -149,12 +154,19 @@ def quantize(
     }
     if data is not None:
         facts |= _accuracy_loss(graph, result, data)
+    _show(facts, json_output)
+    if missed is not None:
+        raise BudgetError(f"the budget cannot be met; '{output}' is the best that was found, and misses {missed}")
+
+
+def _show(facts: dict[str, Any], json_output: bool) -> None:
     if json_output:
         print_json(facts)
         return
     for key, value in facts.items():
         if not isinstance(value, dict):
-            console().print(f"{key.replace('_', ' ')}: {value:,}" if isinstance(value, int) else f"{key}: {value}")
+            text = f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else value
+            console().print(f"{key.replace('_', ' ')}: {text}", highlight=False, markup=False)
             continue
         console().print(f"{key}:")
         for name, inner in value.items():
@@ -288,9 +300,6 @@ def _with_overrides(config: PostTraining, widths: Widths) -> PostTraining:
 
 
 def _width_facts(widths: Widths) -> dict[str, Any]:
-    if widths.shortfall:
-        missed = ", ".join(f"{name.replace('_', ' ')} by {value:,.4g}" for name, value in widths.shortfall.items())
-        show_notes(f"the budget cannot be met; this is the best found, it misses {missed}")
     facts: dict[str, Any] = {
         "weights": {layer: str(form) for layer, form in widths.formats.items()},
         "chosen_weight_bytes": round(widths.weight_bytes),

@@ -84,13 +84,25 @@ class Widths:
     accuracy: float | None
     shortfall: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def missed(self) -> str | None:
+        """By how much each limit is missed, in words; None when all are met."""
+        if not self.shortfall:
+            return None
+        return ", ".join(f"{name.replace('_', ' ')} by {_amount(name, by)}" for name, by in self.shortfall.items())
+
     def __str__(self) -> str:
-        met = "all limits are met"
-        if self.shortfall:
-            met = "not met: " + ", ".join(f"{name} by {value:,.4g}" for name, value in self.shortfall.items())
+        met = "all limits are met" if self.missed is None else f"not met: {self.missed}"
         share = "" if self.accuracy is None else f", top-1 {self.accuracy:.4f}"
         cycles = f", {self.cycles:,.0f} cycles" if self.cycles else ""
         return f"{self.weight_bytes:,.0f} bytes{cycles}, {self.sqnr_db:.1f} dB{share}; {met}"
+
+
+def _amount(limit: str, value: float) -> str:
+    """What a limit is missed by, in its unit."""
+    if limit == "accuracy":
+        return f"{100 * value:.2f} points"
+    return f"{value:.1f} dB" if limit == "sqnr_db" else f"{value:,.0f}"
 
 
 def stored_costs(quantized: Graph, formats: Mapping[str, WeightFormat]) -> dict[str, LayerCost]:

@@ -19,6 +19,7 @@ from tinyopt.compress.prune import (
     OneShot,
     StructuredPruning,
     UnstructuredPruning,
+    missed_target,
     prune,
     pruning_report,
 )
@@ -38,9 +39,10 @@ class Prune:
 
 
 def _prune(context: Context, config: Prune) -> Outcome:
+    pruning = on_board(config.pruning, context.board)
     result = prune(
         context.graph,
-        on_board(config.pruning, context.board),
+        pruning,
         context.data.optional("train", context.graph),
         schedule=config.schedule,
         validation=context.data.optional("validation", context.graph),
@@ -49,7 +51,9 @@ def _prune(context: Context, config: Prune) -> Outcome:
         on_progress=lambda done, total: context.on_progress("pruning", done, total),
     )
     facts = {k: v for k, v in pruning_report(context.graph, result).to_json().items() if k != "notes"}
-    return Outcome(result, facts, new_notes(context.graph, result))
+    target = pruning.target if isinstance(pruning, StructuredPruning) else None
+    missed = None if target is None else missed_target(context.graph, result, target)
+    return Outcome(result, facts, new_notes(context.graph, result), missed)
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def _factorize(context: Context, config: Factorization) -> Outcome:
     for line in report.table().splitlines():
         context.log(line)
     left = tuple(f"factorization: '{row.name}' is left as it is: {row.reason}" for row in report.left)
-    return Outcome(graph, facts, (*left, *((report.missed,) if report.missed else ())))
+    return Outcome(graph, facts, left, report.missed)
 
 
 KINDS = (

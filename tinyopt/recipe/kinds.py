@@ -46,11 +46,13 @@ class Context:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """``facts``: plain data about what was done. ``graph``: the model that the next stage gets."""
+    """``facts``: plain data about what was done. ``graph``: the model that the next stage gets. ``missed``: by how much
+    the stage missed a target or budget of its own, in words."""
 
     graph: Graph
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    missed: str | None = None
 
 
 def _no_models(_config: Any) -> tuple[str, ...]:

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One stage: its name, its kind, and the figures of the model that it gave."""
+    """One stage: its name, its kind, and the figures of the model that it gave. ``missed``: by how much it missed a
+    target of its own."""
 
     stage: str
     kind: str
     metrics: Metrics
     notes: tuple[str, ...] = ()
+    missed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -73,21 +75,21 @@ class RecipeReport:
 
     @property
     def met(self) -> bool:
-        """Whether the last model keeps every budget."""
-        return all(budget.met for budget in self.budgets)
+        """Whether the last model keeps every budget, and every stage met the target of its own, where it has one."""
+        return all(budget.met for budget in self.budgets) and not any(row.missed for row in self.rows)
 
     def verdict(self) -> str:
         """What became of the budgets, in words."""
-        if not self.budgets:
-            return "no budgets"
-        if self.met:
-            return "all budgets met: " + "; ".join(map(str, self.budgets))
+        stages = "; ".join(f"stage '{row.stage}': {row.missed}" for row in self.rows if row.missed)
         missed = "; ".join(str(budget) for budget in self.budgets if not budget.met)
+        if not missed:
+            text = "all budgets met: " + "; ".join(map(str, self.budgets)) if self.budgets else "no budgets"
+            return f"{stages}. {text[:1].upper()}{text[1:]}" if stages else text
         text = f"'{self.rows[-1].stage}' misses its budgets: {missed}"
         if self.best is not None and self.best != self.rows[-1].stage:
             rest = "; ".join(str(budget) for budget in self.best_budgets if not budget.met) or "it meets all of them"
             text += f". Nearest to the budgets is '{self.best}': {rest}"
-        return text
+        return f"{text}. {stages}" if stages else text
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for ``json.dumps``."""
@@ -96,7 +98,8 @@ class RecipeReport:
             "board": self.board,
             "emulated": self.emulated,
             "stages": [
-                {"stage": r.stage, "kind": r.kind, **asdict(r.metrics), "notes": list(r.notes)} for r in self.rows
+                {"stage": r.stage, "kind": r.kind, **asdict(r.metrics), "notes": list(r.notes), "missed": r.missed}
+                for r in self.rows
             ],
             "budgets": [_budget_facts(budget) for budget in self.budgets],
             "met": self.met,
@@ -111,7 +114,7 @@ def judge(recipe: Recipe, board: Board, rows: Sequence[Row]) -> RecipeReport:
     reference = max(accuracies, default=None)
     budgets = _budgets(recipe.budgets, rows[-1].metrics, reference)
     report = RecipeReport(recipe.name, board.name, board.is_emulated, tuple(rows), budgets)
-    if report.met:
+    if all(budget.met for budget in budgets):
         return report
     judged = [(row.stage, _budgets(recipe.budgets, row.metrics, reference)) for row in reversed(rows)]
     best, of_best = min(judged, key=lambda item: sum(min(budget.excess, 1e6) for budget in item[1]))
@@ -222,8 +225,10 @@ def markdown(report: RecipeReport) -> str:
     lines = [f"# Recipe {report.recipe} on {report.board}", ""]
     lines += [f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *(cells(row) for row in report.rows))]
     lines += ["", *footnotes(report), ""]
-    if report.budgets:
-        lines += ["## Budgets", "", *(f"- {budget}" for budget in report.budgets), ""]
+    if report.budgets or not report.met:
+        listed = [f"- {budget}" for budget in report.budgets]
+        listed += [f"- stage '{row.stage}': {row.missed}" for row in report.rows if row.missed]
+        lines += ["## Budgets", "", *listed, ""]
         if not report.met:
             lines += [report.verdict() + ".", ""]
     notes = [(row.stage, note) for row in report.rows for note in row.notes]
@@ -241,6 +246,7 @@ def render(report: RecipeReport) -> RenderableType:
         table.add_row(*cells(row))
     parts: list[RenderableType] = [table, *(Text(line, style="dim") for line in footnotes(report))]
     parts += [Text(str(budget), style="green" if budget.met else "red") for budget in report.budgets]
+    parts += [Text(f"{row.stage}: {row.missed}", style="red") for row in report.rows if row.missed]
     return Group(*parts)
 
 

@@ -209,6 +209,7 @@ class _Run:
                 "config": plain(stage.config),
                 "facts": dict(outcome.facts),
                 "notes": list(outcome.notes),
+                "missed": outcome.missed,
             }
             _write_json(stem.with_suffix(".json"), done)
             entry = done
@@ -245,6 +246,8 @@ class _Run:
                 raise
             for note in outcome.notes:
                 log(f"note: {note}")
+            if outcome.missed is not None:
+                log(f"missed: {outcome.missed}")
             log(f"done in {time.monotonic() - started:.1f} s")
         return outcome
 
@@ -272,7 +275,7 @@ class _Run:
         if known.get("metrics_key") != key:
             _write_json(stem.with_suffix(".json"), {**entry, "metrics_key": key, "metrics": asdict(metrics)})
         self.measured[key] = metrics
-        self.rows.append(Row(name, kind, metrics, tuple(entry.get("notes", ()))))
+        self.rows.append(Row(name, kind, metrics, tuple(entry.get("notes", ())), entry.get("missed")))
 
     def _remember(self, name: str, graph: Graph) -> Graph:
         self.graphs[name] = graph

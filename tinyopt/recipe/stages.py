@@ -27,7 +27,7 @@ def _quantize(context: Context, config: Quantize) -> Outcome:
     samples = context.data.samples("calibration", context.graph)
     plain = PostTraining(**{f.name: getattr(config, f.name) for f in fields(PostTraining)})
     facts: dict[str, Any] = {}
-    missed: tuple[str, ...] = ()
+    missed: str | None = None
     if config.budget is not None:
         checks = context.data.optional("validation", context.graph) or context.data.optional("train", context.graph)
         widths = choose_widths(
@@ -43,7 +43,7 @@ def _quantize(context: Context, config: Quantize) -> Outcome:
         plain = replace(plain, overrides={**widths.formats, **plain.overrides})
         facts = {"weights": {layer: str(form) for layer, form in widths.formats.items()}}
         context.log(str(widths))
-        missed = (f"mixed precision: {widths}",) if widths.shortfall else ()
+        missed = None if widths.missed is None else f"the budget of mixed precision is missed: {widths.missed}"
     result = quantize(
         context.graph,
         samples,
@@ -51,7 +51,7 @@ def _quantize(context: Context, config: Quantize) -> Outcome:
         on_progress=lambda done, total: context.on_progress("calibration", done, total),
         on_technique=context.on_progress,
     )
-    return Outcome(result, facts, (*missed, *new_notes(context.graph, result)))
+    return Outcome(result, facts, new_notes(context.graph, result), missed)
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,26 @@ def test_predicted_cycles_of_a_board_are_a_target(folder: Path) -> None:
     assert "8x3x3x2 → " in text
 
 
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--macs", "0.001"], "the target of 2 multiply-accumulates is missed by "),
+        (["--parameters", "0.001"], " parameters is missed by "),
+        (["--cycles", "0.001", "-b", "mps2_an386"], " cycles is missed by "),
+    ],
+)
+def test_a_target_that_cannot_be_met_leaves_the_best_and_exit_code_11(
+    folder: Path, tmp_path: Path, options: list[str], text: str
+) -> None:
+    out = tmp_path / "out.tinyopt"
+    command = ["prune", str(folder / "model.tinyopt"), "-o", str(out), "--structured", "--json", *options]
+    result = CliRunner().invoke(app, command)
+    assert getattr(result.exception, "exit_code", None) == 11, result.output
+    assert text in str(result.exception) and f"'{out}' is the best that was found" in str(result.exception)
+    assert text in json.loads(result.stdout)["missed"]
+    assert graph_macs(load_graph(out)) < graph_macs(load_graph(folder / "model.tinyopt"))
+
+
 def test_schedules_train_between(folder: Path) -> None:
     data = ["--data", str(folder / "data.npz"), "--epochs", "1"]
     for options in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from tinyopt.board import Board
 from tinyopt.graph import Graph
@@ -16,6 +17,7 @@ class PredictedCycles:
     """A cost: the cycles that the plan predicts for one inference on a board, of the int8 form of the network unless
     ``int8`` is False."""
 
+    unit: ClassVar[str] = "cycles"
     board: Board
     int8: bool = True
 
@@ -31,6 +33,7 @@ class MeasuredCycles:
     """A cost: the cycles (estimated from the instructions on an emulated board) of one inference that runs on a board.
     Takes seconds for every candidate of every layer."""
 
+    unit: ClassVar[str] = "cycles"
     board: Board
     int8: bool = True
 

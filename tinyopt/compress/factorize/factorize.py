@@ -250,7 +250,7 @@ class _Run:
                 self._leave(name, "the budget is met without it", refuse=False)
         if best_total <= budget * (1 + 1e-9):
             return best, None
-        what = "parameters" if counts else "of cost"
+        what = "parameters" if isinstance(rule, ParameterBudget) else getattr(rule.cost, "unit", "of cost")
         return best, (
             f"the budget is missed: {best_total:,.0f} {what}, {100 * best_total / before:.1f} % of {before:,.0f}, "
             f"where {100 * rule.share:.1f} % were asked for"

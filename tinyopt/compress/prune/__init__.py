@@ -8,6 +8,7 @@ One verb, ``prune(graph, config, data, schedule=...)``, and frozen configuration
 For loops of one's own: ``find_masks``, ``apply_masks``, ``remove_masks``, and callbacks for ``tinyopt.train.fit``.
 """
 
+from tinyopt.compress.prune.budget import missed_target
 from tinyopt.compress.prune.config import (
     L1,
     L2,
@@ -69,6 +70,7 @@ __all__ = [
     "apply_masks",
     "find_masks",
     "masks_of",
+    "missed_target",
     "prune",
     "pruning_report",
     "remove_masks",

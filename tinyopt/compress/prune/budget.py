@@ -38,10 +38,22 @@ def limit_of(graph: Graph, target: Target) -> float:
     return target.ratio * cost_of(graph, target)
 
 
+def missed_target(before: Graph, after: Graph, target: Target) -> str | None:
+    """By how much a network pruned from ``before`` misses a target; None where it meets it."""
+    limit, found = limit_of(before, target), cost_of(after, target)
+    if found <= limit:
+        return None
+    missed = found - limit
+    share = f" ({missed / limit:,.1%})" if limit > 0 else ""
+    return f"the target of {limit:,.0f} {describe_cost(target)} is missed by {missed:,.0f}{share}"
+
+
 def describe_cost(target: Target) -> str:
+    """The unit of a target, in words; of a function its ``unit``, or else its name."""
     if isinstance(target.cost, str):
         return {"macs": "multiply-accumulates", "parameters": "parameters"}[target.cost]
-    return getattr(target.cost, "__name__", type(target.cost).__name__).replace("_", " ")
+    unit = getattr(target.cost, "unit", None) or getattr(target.cost, "__name__", type(target.cost).__name__)
+    return str(unit).replace("_", " ")
 
 
 def bisect(graph: Graph, target: Target, candidate: Callable[[float], Graph], steps: int, limit: float) -> Outcome:
