@@ -54,7 +54,7 @@ class Maker:
         if draw(st.booleans()):
             bias = rng.integers(-(2**9), 2**9, channels).astype(np.int32)
             self.names.append(self.builder.constant("bias", bias))
-        reach = float(np.sqrt(data.size / channels) * np.abs(data.astype(int)).mean() * 60)
+        reach = float(np.sqrt(data.size / channels) * max(np.abs(data.astype(int)).mean(), 0.1) * 60)
         left = draw(st.sampled_from([1.0, 1.0, 1.0, 0.01]))
         scale = float(np.float32(left * 0.05 * 0.02 * reach / 60))
         self.output = Quantization.per_tensor(scale, draw(ZERO_POINTS))
@@ -82,7 +82,7 @@ def long_fully_connected(draw) -> Graph:
     return maker.finish(ops.FullyConnected(activation=draw(ACTIVATIONS)))
 
 
-def _window(draw, kernel: tuple[int, int]) -> tuple[tuple[int, int], dict]:
+def window_of(draw, kernel: tuple[int, int]) -> tuple[tuple[int, int], dict]:
     stride, dilation = draw(st.sampled_from([(1, 1), (1, 1), (2, 2), (1, 2)])), draw(st.sampled_from([1, 1, 1, 2]))
     top, bottom, left, right = draw(st.sampled_from([(0, 0, 0, 0), (1, 1, 1, 1), (0, 1, 2, 0)]))
     size = draw(st.integers(1, 9)), draw(st.integers(1, 9))
@@ -94,7 +94,7 @@ def _window(draw, kernel: tuple[int, int]) -> tuple[tuple[int, int], dict]:
 @st.composite
 def conv2d(draw) -> Graph:
     kernel, groups = draw(KERNELS), draw(st.sampled_from([1, 1, 1, 1, 2]))
-    size, window = _window(draw, kernel)
+    size, window = window_of(draw, kernel)
     depth, channels = draw(st.integers(1, 20)), draw(st.integers(1, 12))
     shape = (draw(st.integers(1, 2)), *size, groups * depth)
     maker = Maker(draw, "conv2d", shape, (groups * channels, *kernel, depth), 0)
@@ -111,7 +111,7 @@ def pointwise(draw) -> Graph:
 @st.composite
 def depthwise(draw) -> Graph:
     kernel, multiplier = draw(KERNELS), draw(st.sampled_from([1, 1, 1, 2]))
-    size, window = _window(draw, kernel)
+    size, window = window_of(draw, kernel)
     channels = draw(st.integers(1, 20))
     maker = Maker(draw, "depthwise", (1, *size, channels), (1, *kernel, channels * multiplier), 3)
     return maker.finish(ops.DepthwiseConv2d(**window, multiplier=multiplier, activation=draw(ACTIVATIONS)))
@@ -119,7 +119,7 @@ def depthwise(draw) -> Graph:
 
 @st.composite
 def depthwise_3x3(draw) -> Graph:
-    stride, (size, window) = draw(st.integers(1, 2)), _window(draw, (3, 3))
+    stride, (size, window) = draw(st.integers(1, 2)), window_of(draw, (3, 3))
     window.update(stride=(stride, stride), dilation=(1, 1))
     channels = draw(st.integers(4, 12))
     maker = Maker(draw, "depthwise", (1, *size, channels), (1, 3, 3, channels), 3)

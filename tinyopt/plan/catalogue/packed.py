@@ -26,6 +26,7 @@ from tinyopt.plan.catalogue import (
     fully_connected_blocks,
     fully_connected_mve,
     fully_connected_quads,
+    grouped,
 )
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packed import Order, Uniform, different_values, is_packable, pack
@@ -111,6 +112,11 @@ def _depthwise_mve_3x3(graph: Graph, operator: Operator) -> Order:
     return Order(16 * graph.ins(operator)[1].shape[3] + 4)
 
 
+def _of_groups(order: Callable[[Graph, Operator], Order]) -> Callable[[Graph, Operator], Order]:
+    """Groups lie one after the other, each in the order of a convolution without groups."""
+    return lambda graph, operator: order(*grouped.one_group(graph, operator))
+
+
 def _one_run(graph: Graph, operator: Operator) -> int:
     return 1
 
@@ -131,6 +137,11 @@ def _dense_kernels() -> Iterator[_Dense]:
     yield _Dense(_named(convolution_blocks.KERNELS, "conv2d_s8_dsp_4x2_relu"), _pairs(5))
     yield _Dense(_named(convolution_mve.KERNELS, "conv2d_s8_mve"), _vectors(_one_run))
     yield _Dense(_named(convolution_mve.KERNELS, "conv2d_s8_mve_rows"), _vectors(_run_per_row))
+    yield _Dense(_named(grouped.KERNELS, "grouped_conv2d_s8_triples"), _of_groups(_triples))
+    yield _Dense(_named(grouped.KERNELS, "grouped_conv2d_s8_dsp_4x2"), _of_groups(_pairs(3)))
+    yield _Dense(_named(grouped.KERNELS, "grouped_conv2d_s8_dsp_4x2_relu"), _of_groups(_pairs(5)))
+    yield _Dense(_named(grouped.KERNELS, "grouped_conv2d_s8_mve"), _of_groups(_vectors(_one_run)))
+    yield _Dense(_named(grouped.KERNELS, "grouped_conv2d_s8_mve_rows"), _of_groups(_vectors(_run_per_row)))
     yield _Dense(_named(convolution.KERNELS, "depthwise_conv2d_s8_ref"), _plain)
     yield _Dense(_named(convolution.KERNELS, "depthwise_conv2d_s8_dsp"), _plain)
     yield _Dense(_named(depthwise_lines.KERNELS, "depthwise_conv2d_s8_lines_3x3"), _plain)
@@ -182,7 +193,7 @@ def _packed(dense: _Dense) -> Kernel:
         requires=kernel.requires,
         needs=("unpack.h", f"{kernel.family}/{kernel.source}", *kernel.needs),
         uses_scratch=True,
-        base=kernel.name,
+        base=kernel.base or kernel.name,
     )
 
 

@@ -1,0 +1,114 @@
+"""Kernels for convolutions in groups: those for convolutions without groups, on one group after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import cast
+
+import numpy as np
+
+from tinyopt.execute.integer.convolution import output_multipliers
+from tinyopt.graph import Array, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
+from tinyopt.plan.catalogue import convolution_blocks, convolution_mve, convolution_triples
+from tinyopt.plan.catalogue.convolution import is_int8
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.packing import bias_name, folded_bias, requantization, right_shifts
+
+_COPY, _GROUP = 1.45, 100.0
+"""Cycles to copy an element to a group's plane or from it, and those that a group takes whatever its size; fitted on
+the emulated M4."""
+
+
+def one_group(graph: Graph, operator: Operator, group: int = 0) -> tuple[Graph, Operator]:
+    """The convolution of one group, alone in a graph."""
+    a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.Conv2d)
+    x, w = ins[0], ins[1]
+    count = w.shape[0] // a.groups
+    channels = slice(group * count, (group + 1) * count)
+    builder = GraphBuilder(operator.name)
+    names = [builder.input(x.name, (*x.shape[:3], w.shape[3]), x.dtype, x.quantization)]
+    names += [builder.constant(t.name, t.value[channels], _of_channels(t, channels)) for t in ins[1:]]
+    output = builder.add(replace(a, groups=1), names, name=operator.name, output=y.name, quantization=y.quantization)
+    builder.output(output)
+    alone = builder.build()
+    return alone, alone.operators[0]
+
+
+def _of_channels(tensor: Tensor, channels: slice) -> Quantization | None:
+    """The quantization of some channels of weights or a bias; they are on the first axis."""
+    quantization = tensor.quantization
+    if quantization is None or quantization.axis is None:
+        return quantization
+    return Quantization(quantization.scales[channels], quantization.zero_points[channels], quantization.axis)
+
+
+def _groups(graph: Graph, operator: Operator) -> Iterator[tuple[Graph, Operator]]:
+    a = operator.attributes
+    assert isinstance(a, ops.Conv2d)
+    return (one_group(graph, operator, group) for group in range(a.groups))
+
+
+def _grouped(dense: Kernel) -> Kernel:
+    """The kernel that calls another for every group."""
+
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        a = operator.attributes
+        if not isinstance(a, ops.Conv2d) or a.groups == 1 or not is_int8(graph, operator):
+            return False
+        return all(dense.accepts(*group) for group in _groups(graph, operator))
+
+    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+        calls = [dense.lower(*group, dense) for group in _groups(graph, operator)]
+        x, w, y = *graph.ins(operator)[:2], graph.outs(operator)[0]
+        weights = [cast(Constant, call.parameters["weights"]).data for call in calls]
+        in_place = bool(calls[0].in_place)
+        planes = [x.size // len(calls)] + ([] if in_place else [y.size // len(calls)])
+        parameters: dict[str, Value] = {
+            "weights": Constant(np.concatenate(weights), source=w.name),
+            "group": _common_fields(graph, operator, calls),
+            "groups": len(calls),
+            "group_bytes": weights[0].nbytes,
+            "in_place": int(in_place),
+        }
+        scratch = sum(-(-size // 8) * 8 for size in planes) + calls[0].scratch
+        return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch)
+
+    def cost(graph: Graph, operator: Operator) -> float:
+        alone, y = one_group(graph, operator), graph.outs(operator)[0]
+        groups = y.shape[3] // alone[0].outs(alone[1])[0].shape[3]
+        copied = _COPY * (graph.ins(operator)[0].size + y.size)
+        return groups * (dense.cost(*alone) + _GROUP) + copied
+
+    return Kernel(
+        name=f"grouped_{dense.name}",
+        family=f"grouped_{dense.family}",
+        source=dense.source,
+        accepts=accepts,
+        lower=lower,
+        cost=cost,
+        requires=dense.requires,
+        needs=("columns.h", f"{dense.family}/{dense.source}", *dense.needs),
+        uses_scratch=True,
+        base=dense.name,
+    )
+
+
+def _common_fields(graph: Graph, operator: Operator, calls: list[Call]) -> dict[str, Value]:
+    """The fields of one group's struct that hold for all of them, without weights."""
+    fields = {name: value for name, value in calls[0].parameters.items() if name != "weights"}
+    if "segment" in fields:
+        fields["segment"] = min(cast(int, call.parameters["segment"]) for call in calls)
+    if "bias" in fields:  # not a part of the weights: of all groups, one after the other
+        ins, y = graph.ins(operator), graph.outs(operator)[0]
+        multipliers, shifts = output_multipliers(ins[0], ins[1], y)
+        bias: Array = folded_bias(ins, ins[1].value)
+        fields["bias"] = Constant(bias, source=bias_name(ins))
+        fields.update(requantization(multipliers, right_shifts(multipliers, shifts)))
+    return fields
+
+
+_DENSE = (*convolution_triples.KERNELS, *convolution_blocks.KERNELS, *convolution_mve.KERNELS)
+
+KERNELS = tuple(_grouped(kernel) for kernel in _DENSE)
