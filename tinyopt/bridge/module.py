@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from tinyopt.bridge.dequantize import dequantize_graph
 from tinyopt.bridge.functional import FUNCTIONS
 from tinyopt.bridge.hooks import ActivationHooks
 from tinyopt.bridge.names import attribute_names
@@ -39,12 +40,13 @@ _SIZED = (ops.Reshape, ops.BroadcastTo, ops.Slice)
 
 
 def to_torch(graph: Graph) -> GraphModule:
-    """The float graph as a module to train; ``to_graph`` is the way back.
+    """The float graph as a module to train; ``to_graph`` is the way back. Layers with run-time ranges become float
+    layers with the values of their int8 weights.
 
     Raises:
         ModelError: when the graph is quantized (see ``dequantize_graph``).
     """
-    return GraphModule(graph)
+    return GraphModule(graph if graph.is_quantized else dequantize_graph(graph))
 
 
 def to_graph(module: GraphModule) -> Graph:

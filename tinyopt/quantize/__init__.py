@@ -3,6 +3,7 @@
 from tinyopt.quantize.adaround import AdaRound
 from tinyopt.quantize.bias import BiasCorrection
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, Percentile, Statistics, calibrate
+from tinyopt.quantize.dynamic import DynamicRanges
 from tinyopt.quantize.equalise import ActivationAware, Equalise
 from tinyopt.quantize.feedback import ErrorFeedback
 from tinyopt.quantize.half import half_weights
@@ -30,6 +31,7 @@ __all__ = [
     "Budget",
     "CalibrationMethod",
     "Clustered",
+    "DynamicRanges",
     "Entropy",
     "Equalise",
     "ErrorFeedback",

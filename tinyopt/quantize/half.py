@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinyopt.bridge import dequantize_graph
 from tinyopt.errors import ModelError
 from tinyopt.graph import DType, Graph, ops
 from tinyopt.optimise import optimise
@@ -25,7 +26,7 @@ def half_weights(graph: Graph) -> Graph:
     """
     if graph.is_quantized:
         raise ModelError(f"'{graph.name}' is quantized already; half precision is for float models")
-    graph = optimise(graph)
+    graph = optimise(dequantize_graph(graph))  # layers with run-time ranges
     tensors = dict(graph.tensors)
     for operator in graph.operators:
         if not isinstance(operator.attributes, _LAYERS):

@@ -6,12 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from tinyopt.bridge import dequantize_graph
 from tinyopt.data import Samples, Spec, load_samples
 from tinyopt.errors import DataError, ModelError
 from tinyopt.graph import DType, Graph
 from tinyopt.optimise import optimise
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
 from tinyopt.quantize.convert import convert
+from tinyopt.quantize.dynamic import DynamicRanges, with_dynamic_ranges
 from tinyopt.quantize.formats import Formats
 from tinyopt.quantize.layers import layer_formats
 from tinyopt.quantize.reconstruct import reconstruct
@@ -59,8 +61,8 @@ class PostTraining:
 
 def quantize(
     graph: Graph,
-    calibration: Spec,
-    config: PostTraining | None = None,
+    calibration: Spec | None,
+    config: PostTraining | DynamicRanges | None = None,
     *,
     on_progress: Callable[[int, int], None] | None = None,
     on_technique: Progress | None = None,
@@ -72,14 +74,23 @@ def quantize(
     Quantize; the graph's notes name them, and the layers to which a technique does not apply. ``on_progress``: called
     with (samples done, samples); ``on_technique``: with (technique, steps done, steps).
 
+    With ``DynamicRanges`` ranges are taken at run time: there is nothing to calibrate, and ``calibration`` is None.
+
     Raises:
         ModelError: when the graph is quantized already or has no float activations.
         DataError: when the calibration data do not fit or make an activation NaN or infinite, or an override names no
             layer.
     """
+    if isinstance(config, DynamicRanges):
+        if calibration is not None:
+            raise DataError("ranges that are taken at run time need no calibration data: give None")
+        return with_dynamic_ranges(graph, config)
+    if calibration is None:
+        raise DataError("calibration data are missing: ranges follow from samples (those of DynamicRanges do not)")
     config = config or PostTraining()
     if graph.is_quantized:
         raise ModelError(f"'{graph.name}' is quantized already; give the float model")
+    graph = dequantize_graph(graph)  # layers with run-time ranges
     samples = load_samples(calibration, graph)
     _check_fit(samples, graph)
     prepared = optimise(graph)

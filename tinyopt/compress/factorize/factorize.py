@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tinyopt.bridge import dequantize_graph
 from tinyopt.compress.factorize.budget import Point, share_out
 from tinyopt.compress.factorize.config import (
     Cost,
@@ -72,6 +73,7 @@ class _Run:
                 f"'{graph.name}' is quantized; factorize the float model first, or give "
                 "tinyopt.bridge.dequantize_graph of it"
             )
+        graph = dequantize_graph(graph)  # layers with run-time ranges
         self.graph, self.config, self.seed, self.on_progress = graph, config, seed, on_progress
         rule = config.rule
         self.cost: Cost | None = rule.cost if isinstance(rule, CostBudget) else config.cost

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from tinyopt.bridge import GraphModule, to_graph
+from tinyopt.bridge import GraphModule, dequantize_graph, to_graph
 from tinyopt.data import Spec, load_samples
 from tinyopt.errors import ModelError
 from tinyopt.graph import DType, Graph, Operator, ops
@@ -48,6 +48,7 @@ def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationA
             f"'{graph.name}' is quantized already; give the float model, or make one with "
             "tinyopt.bridge.dequantize_graph"
         )
+    graph = dequantize_graph(graph)  # layers with run-time ranges
     samples = load_samples(calibration, graph)
     _check_fit(samples, graph)
     plan = structure(graph, train_batch_norm=config.train_batch_norm)
