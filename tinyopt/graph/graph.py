@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinyopt.errors import GraphError
-from tinyopt.graph.ops import Attributes, DynamicRange
+from tinyopt.graph.ops import Attributes
 from tinyopt.graph.types import Array, Tensor
 
 
@@ -125,8 +125,9 @@ class Graph:
 
     @property
     def is_quantized(self) -> bool:
-        """True when any activation is a quantized integer tensor, or becomes one inside a layer at run time."""
-        return any(isinstance(operator.attributes, DynamicRange) for operator in self.operators) or any(
+        """True when any activation is a quantized integer tensor (those inside a layer with a run-time range are not
+        seen)."""
+        return any(
             t.quantization is not None and not t.is_constant and t.dtype.is_integer for t in self.tensors.values()
         )
 

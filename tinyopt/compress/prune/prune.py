@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tinyopt.bridge import GraphModule, to_graph, to_torch
+from tinyopt.bridge import GraphModule, dequantize_graph, to_graph, to_torch
 from tinyopt.compress.prune.budget import Outcome, cost_of, limit_of
 from tinyopt.compress.prune.config import (
     GradualCubic,
@@ -110,6 +110,7 @@ def prune(
             f"'{graph.name}' is quantized; prune the float model first, then quantize it (or start from "
             "tinyopt.bridge.dequantize_graph)"
         )
+    graph = dequantize_graph(graph)  # layers with run-time ranges
     schedule = schedule or OneShot()
     module = to_torch(graph)
     labelled = isinstance(config.criterion, Taylor) or _trains(schedule)
