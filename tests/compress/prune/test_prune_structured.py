@@ -8,7 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import torch
 
+from tinyopt.bridge import to_torch
 from tinyopt.compress.prune import (
     L1,
     L2,
@@ -23,6 +25,7 @@ from tinyopt.compress.prune import (
     pruning_report,
 )
 from tinyopt.compress.prune.layers import bypasses, pass_by
+from tinyopt.compress.prune.picking import Family, normalised
 from tinyopt.compress.prune.structured import families, frozen_layers
 from tinyopt.compress.prune.tracing import trace
 from tinyopt.errors import DataError, TinyoptError
@@ -40,6 +43,12 @@ def run(graph: Graph, seed: int = 0) -> np.ndarray:
     shape = graph.tensors[graph.inputs[0]].shape
     x = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     result: np.ndarray = next(iter(Executor(graph)({graph.inputs[0]: x}).values()))
+    return result
+
+
+def run_many(graph: Graph, x: np.ndarray) -> np.ndarray:
+    with torch.no_grad():
+        result: np.ndarray = to_torch(graph)(torch.from_numpy(x)).numpy()
     return result
 
 
@@ -190,6 +199,70 @@ def test_a_target_that_cannot_be_met_ends_with_the_best_and_says_by_how_much_it_
     assert f"{macs:,}" in note and f"{macs - 100:,}" in note
 
 
+@pytest.mark.parametrize("scope", ["cost", "trial"])
+def test_channels_leave_where_the_cost_is(scope: str) -> None:
+    """Two layers of equal importance, of which one costs a hundred times the other: the dear one shrinks."""
+    graph = dense(4, 16, 16, 3)
+    macs = 4 * 16 + 16 * 16 + 16 * 3
+    x = np.random.default_rng(3).standard_normal((64, 4)).astype(np.float32)
+    data = (x, np.arange(64) % 3)
+
+    def cost(candidate: Graph) -> float:
+        return 100 * candidate.tensors["w0"].shape[0] + candidate.tensors["w1"].shape[0]
+
+    config = StructuredPruning(target=Target(cost, ratio=0.6), criterion=Random(), scope=scope, layer_limit=0.75)  # type: ignore[arg-type]
+    pruned = prune(graph, config, data)
+    assert cost(pruned) <= 0.6 * cost(graph) and graph_macs(pruned) < macs
+    assert (pruned.tensors["w0"].shape[0], pruned.tensors["w1"].shape[0]) == (9, 16)
+    least = prune(graph, replace(config, target=Target(cost, at_most=1)), data)
+    assert (least.tensors["w0"].shape[0], least.tensors["w1"].shape[0]) == (4, 4)
+    assert "403 too many" in least.metadata["notes"].replace(" (40300.0%)", "")
+    loose = prune(graph, replace(config, target=Target(cost, ratio=1)), data)
+    assert loose.tensors["w0"].shape[0] == 16 and "nothing to do" in loose.metadata["notes"]
+    with pytest.raises(TinyoptError, match="give a target instead of an amount"):
+        StructuredPruning(0.5, scope=scope)  # type: ignore[arg-type]
+
+
+def test_trials_find_the_layer_that_can_be_missed() -> None:
+    """Of two layers of equal weights only the second reaches the scores: trials see it, magnitudes do not."""
+    random = np.random.default_rng(1)
+    b = GraphBuilder("two")
+    x = b.input("x", (1, 6), DType.FLOAT32)
+    parts = []
+    for name, factor in (("idle", 0.0), ("busy", 1.0)):
+        w = b.constant(f"{name}_w", random.standard_normal((8, 6)).astype(np.float32))
+        y = b.add(ops.FullyConnected(ops.RELU), [x, w], name=name)
+        w = b.constant(f"{name}_o", (factor * random.standard_normal((3, 8))).astype(np.float32))
+        parts.append(b.add(ops.FullyConnected(), [y, w], name=f"{name}_scores"))
+    b.output(b.add(ops.Binary(ops.BinaryKind.ADD), parts))
+    graph = b.build()
+    data = random.standard_normal((64, 6)).astype(np.float32)
+    labels = run_many(graph, data).argmax(1)
+    config = StructuredPruning(target=Target("macs", ratio=0.65), scope="trial", layer_limit=0.8)
+    pruned = prune(graph, config, (data, labels))
+    assert pruned.tensors["idle_w"].shape[0] < 4 and pruned.tensors["busy_w"].shape[0] == 8
+    np.testing.assert_allclose(run_many(pruned, data), run_many(graph, data), rtol=1e-5, atol=1e-5)
+    with pytest.raises(DataError, match="trials"):
+        prune(graph, config)
+
+
+def test_scores_of_a_layer_can_be_normalised() -> None:
+    """Taylor finds the first layer a million times as important; per layer, both lose their least important."""
+    graph = dense(6, 8, 8, 4)
+    x = np.random.default_rng(3).standard_normal((64, 6)).astype(np.float32)
+    data = (x, np.arange(64) % 4)
+    scores = {0: 1.0, 1: 3.0, 2: 1e6, 3: 3e6}
+    chosen = [Family(("a",), np.array([0, 1]), 1, False), Family(("b",), np.array([2, 3]), 1, False)]
+    assert normalised(scores, chosen, "mean") == {0: 0.5, 1: 1.5, 2: 0.5, 3: 1.5}
+    l2 = normalised(scores, chosen, "l2")
+    assert l2[0] == pytest.approx(10**-0.5) == l2[2] and l2[3] == pytest.approx(0.9**0.5)
+    assert normalised(scores, chosen, None) == scores == normalised(scores, chosen, "none")
+    config = StructuredPruning(0.5, criterion=Taylor(), normalise="l2")
+    assert prune(graph, config, data).tensors["w0"].shape[0] < 8
+    with pytest.raises(TinyoptError, match="normalised by"):
+        StructuredPruning(0.5, normalise="max")  # type: ignore[arg-type]
+
+
 def test_predicted_cycles_are_a_target() -> None:
     from tinyopt.board import load_board
     from tinyopt.compress.factorize import PredictedCycles
@@ -286,6 +359,28 @@ def test_what_a_constant_channel_gave_goes_into_the_next_bias(bias: bool) -> Non
     assert np.abs(run(plain) - run(graph)).max() > 0.1
     with pytest.raises(DataError, match="compensation"):
         prune(graph, replace(config, compensate=True))
+
+
+def test_what_a_dependent_channel_gave_goes_into_the_next_weights() -> None:
+    """Neurons 1 and 4 follow two others exactly: nothing is lost when they go, in whatever way they are read."""
+    random = np.random.default_rng(0)
+    b = GraphBuilder("dependent")
+    x = b.input("x", (1, 6, 6, 3), DType.FLOAT32)
+    weights = random.standard_normal((8, 1, 1, 3)).astype(np.float32)
+    weights[1], weights[4] = 0.05 * weights[0], 0.02 * weights[3]
+    first = b.add(ops.Conv2d(), [x, b.constant("w0", weights)], name="first")
+    one = b.constant("w1", random.standard_normal((4, 3, 3, 8)).astype(np.float32))
+    y = b.add(ops.Conv2d(stride=(3, 3)), [first, one], name="second")
+    b.output(b.add(ops.Reduce(ops.ReduceKind.MEAN, (1, 2)), [y], name="scores"))
+    graph = b.build()
+    data = random.standard_normal((32, 6, 6, 3)).astype(np.float32)
+    config = StructuredPruning(0.25, criterion=L2(), compensate="linear")
+    kind, plain = (prune(graph, c, (data, np.zeros(32, int))) for c in (config, replace(config, compensate="mean")))
+    assert kind.tensors["w0"].shape == plain.tensors["w0"].shape == (6, 1, 1, 3)
+    wrong = [np.abs(run_many(g, data) - run_many(graph, data)).max() for g in (kind, plain)]
+    assert wrong[0] < 2e-4 < 2e-2 < wrong[1]
+    with pytest.raises(TinyoptError, match="'mean', 'linear' or nothing"):
+        StructuredPruning(0.5, compensate="least squares")  # type: ignore[arg-type]
 
 
 def test_compensation_reaches_recurrent_layers_and_flattened_features() -> None:

@@ -76,23 +76,29 @@ def bisect(graph: Graph, target: Target, candidate: Callable[[float], Graph], st
         return costs[k]
 
     if cost(0) <= limit:
-        return Outcome(
-            graph, (f"pruning: nothing to do, {cost(0):,.0f} {describe_cost(target)} are within {limit:,.0f}",)
-        )
+        return Outcome(graph, (nothing_to_do(cost(0), limit, target),))
     low, high = 0, steps
     if cost(high) > limit:
         best = min(costs, key=lambda k: costs[k])
-        missed = costs[best] - limit
-        note = (
-            f"pruning: the target of {limit:,.0f} {describe_cost(target)} cannot be met; the best found has "
-            f"{costs[best]:,.0f}, {missed:,.0f} ({missed / limit:.1%}) too many. Raise layer_limit, skip fewer layers, "
-            "or combine it with another technique"
-        )
-        return Outcome(graph if best == 0 else candidate(best / steps), (note,))
+        return Outcome(graph if best == 0 else candidate(best / steps), (missed(costs[best], limit, target),))
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if cost(middle) <= limit else (middle, high)
     return Outcome(candidate(high / steps), (reached(cost(high), cost(0), target),), high / steps)
+
+
+def nothing_to_do(cost: float, limit: float, target: Target) -> str:
+    """The note of a target that was met from the start."""
+    return f"pruning: nothing to do, {cost:,.0f} {describe_cost(target)} are within {limit:,.0f}"
+
+
+def missed(cost: float, limit: float, target: Target) -> str:
+    """The note of a target that was not met."""
+    return (
+        f"pruning: the target of {limit:,.0f} {describe_cost(target)} cannot be met; the best found has "
+        f"{cost:,.0f}, {cost - limit:,.0f} ({(cost - limit) / limit:.1%}) too many. Raise layer_limit, skip fewer "
+        "layers, or combine it with another technique"
+    )
 
 
 def reached(cost: float, before: float, target: Target) -> str:

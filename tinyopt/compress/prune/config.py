@@ -181,31 +181,47 @@ class StructuredPruning:
     """Whole channels, neurons or layers leave, and with them everything that only they needed.
 
     Give ``amount``, the share of groups of channels that leave, or ``target``. ``scope``: ``"global"`` ranks the
-    groups of all layers together (scores are divided by their mean over the layer, except Taylor's, which compare),
-    ``"layer"`` takes the same share of each layer. ``unit``: ``"channels"`` of convolutions, ``"neurons"`` of dense
-    and recurrent layers, ``"all"`` of both, or ``"layers"``: layers whose input and output have one shape are
-    bypassed, bodies of residual blocks among them. ``multiple``: keep numbers of channels that are multiples of this
-    (where a layer has as many). ``keep_at_least`` so many groups of each layer, and at least 1 - ``layer_limit``.
-    ``compensate``: the mean of what leaves, over the data, goes into the biases of the layers that read it.
+    groups of all layers together, ``"layer"`` takes the same share of each layer, ``"cost"`` takes at every step from
+    the layer that loses least importance for the cost that is saved there (it needs a target, whose unit it counts);
+    ``"trial"`` does the same with the loss of every smaller network, measured on labelled data, in place of the sum of
+    scores, which then only rank channels within their layer (after NetAdapt, Yang et al. 2018).
+    ``normalise``: scores of a layer are divided by their ``"mean"`` or their ``"l2"`` norm (Molchanov et al. 2017), or
+    compare as they are (``"none"``); None is ``"mean"`` for magnitudes and activations, ``"none"`` for Taylor.
+    ``unit``: ``"channels"`` of convolutions, ``"neurons"`` of dense and recurrent layers, ``"all"`` of both, or
+    ``"layers"``: layers whose input and output have one shape are bypassed, bodies of residual blocks among them.
+    ``multiple``: keep numbers of channels that are multiples of this (where a layer has as many). ``keep_at_least`` so
+    many groups of each layer, and at least 1 - ``layer_limit`` of them. ``compensate``: what leaves, over the data,
+    goes into the layers that read it: its ``"mean"`` (or True) into biases, or ``"linear"``: its best linear
+    prediction from the channels that stay, into weights and biases.
     """
 
     amount: float | None = None
     target: Target | None = None
     unit: Literal["all", "channels", "neurons", "layers"] = "all"
     criterion: Criterion = L2()
-    scope: Literal["global", "layer"] = "global"
+    scope: Literal["global", "layer", "cost", "trial"] = "global"
     multiple: int = 1
     keep_at_least: int = 1
     layer_limit: float = 0.9
     skip: tuple[str, ...] = ()
-    compensate: bool = False
+    compensate: bool | Literal["mean", "linear"] = False
+    normalise: Literal["none", "mean", "l2"] | None = None
 
     def __post_init__(self) -> None:
         _need((self.amount is None) != (self.target is None), "structured pruning needs either an amount or a target")
         if self.amount is not None:
             _share("amount", self.amount)
         _share("layer_limit", self.layer_limit)
-        _need(self.scope in ("global", "layer"), f"scope is 'global' or 'layer', not {self.scope!r}")
+        scopes = ("global", "layer", "cost", "trial")
+        _need(self.scope in scopes, f"scope is one of {', '.join(scopes)}, not {self.scope!r}")
+        _need(
+            self.scope not in ("cost", "trial") or self.target is not None,
+            f"the scope '{self.scope}' weighs importance against a cost: give a target instead of an amount",
+        )
+        ways = ("none", "mean", "l2", None)
+        _need(self.normalise in ways, f"scores are normalised by 'none', 'mean' or 'l2', not {self.normalise!r}")
+        known = (False, True, "mean", "linear")
+        _need(self.compensate in known, f"compensate is 'mean', 'linear' or nothing, not {self.compensate!r}")
         _need(self.multiple >= 1 and self.keep_at_least >= 1, "multiple and keep_at_least must be at least 1")
         units = ("all", "channels", "neurons", "layers")
         _need(self.unit in units, f"unit is one of {', '.join(units)}, not {self.unit!r}")

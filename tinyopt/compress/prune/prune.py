@@ -113,7 +113,7 @@ def prune(
     graph = dequantize_graph(graph)  # layers with run-time ranges
     schedule = schedule or OneShot()
     module = to_torch(graph)
-    labelled = isinstance(config.criterion, Taylor) or _trains(schedule)
+    labelled = isinstance(config.criterion, Taylor) or _trains(schedule) or _tries(config)
     work = _Work(
         config,
         _dataset(data, module, loss, labelled, _looks_at_data(config)),
@@ -131,7 +131,11 @@ def prune(
 
 
 def _looks_at_data(config: PruningConfig) -> bool:
-    return needs_data(config.criterion) or (isinstance(config, StructuredPruning) and config.compensate)
+    return needs_data(config.criterion) or (isinstance(config, StructuredPruning) and bool(config.compensate))
+
+
+def _tries(config: PruningConfig) -> bool:
+    return isinstance(config, StructuredPruning) and config.scope == "trial"
 
 
 def _trains(schedule: Schedule) -> bool:
@@ -145,7 +149,9 @@ def _dataset(
 ) -> Dataset | None:
     if data is None:
         if labelled:
-            raise DataError("training and the Taylor criterion need data with labels; give data=(inputs, labels)")
+            raise DataError(
+                "training, trials and the Taylor criterion need data with labels; give data=(inputs, labels)"
+            )
         if needed:
             raise DataError("this criterion (or compensation) needs data; give some, or use L1 or L2")
         return None

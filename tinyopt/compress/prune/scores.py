@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn.utils import parametrize
 
-from tinyopt.bridge import GraphModule
+from tinyopt.bridge import GraphModule, to_torch
 from tinyopt.compress.prune.config import L1, L2, ActivationStatistics, Criterion, Random, Taylor
 from tinyopt.errors import DataError, TinyoptError
 from tinyopt.graph import Array, Graph, Operator, ops
@@ -109,6 +109,15 @@ class Measured:
             inputs = tuple(torch.from_numpy(np.ascontiguousarray(x[chosen])).to(device) for x in self.data.inputs)
             yield inputs, torch.from_numpy(self.data.targets[chosen]).to(device)
 
+    def loss_of(self, graph: Graph) -> float:
+        """The mean loss of another network over the samples that the criterion looks at."""
+        module, total, count = to_torch(graph).eval(), 0.0, 0
+        with torch.no_grad():
+            for inputs, targets in self.batches():
+                total += float(self.loss(module, tuple(x.cpu() for x in inputs), targets.cpu())) * len(targets)
+                count += len(targets)
+        return total / count
+
     # ---- activations ----
 
     def moments(self, names: Iterable[str]) -> Mapping[str, tuple[Array, Array, Array, Array]]:
@@ -132,6 +141,26 @@ class Measured:
         finally:
             self.module.train(was_training)
         return {name: (a / count, b / count, c / count, d / count) for name, (a, b, c, d) in sums.items()}
+
+    def covariances(self, axes: Mapping[str, int]) -> Mapping[str, tuple[Array, Array]]:
+        """Activation → its channels' means [C] and covariances [C, C], over samples and all positions; ``axes``: the
+        channel axis of each."""
+        sums: dict[str, tuple[Array, Array, int]] = {}
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                for inputs, targets in self.batches():
+                    for name, x in self.module.features(inputs, axes).items():
+                        x = x.cpu().reshape(len(targets), *self.module.graph.tensors[name].shape)
+                        rows = x.movedim(axes[name] + 1, -1).reshape(-1, x.shape[axes[name] + 1]).to(torch.float64)
+                        first, second, count = sums.get(name, (np.zeros(1), np.zeros(1), 0))
+                        product = (rows.T @ rows).numpy()
+                        sums[name] = (first + rows.sum(0).numpy(), second + product, count + len(rows))
+        finally:
+            self.module.train(was_training)
+        means = {name: first / count for name, (first, _, count) in sums.items()}
+        return {name: (means[name], s / n - np.outer(means[name], means[name])) for name, (_, s, n) in sums.items()}
 
 
 # ---- single weights -------------------------------------------------------------------------------------------

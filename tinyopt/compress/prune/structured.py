@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from tinyopt.compress.prune.budget import Outcome, bisect, cost_of, limit_of, reached
-from tinyopt.compress.prune.compensation import compensated, mean_inputs
+from tinyopt.compress.prune.budget import Outcome, bisect, cost_of, limit_of, missed, nothing_to_do, reached
+from tinyopt.compress.prune.compensation import compensated, input_statistics
 from tinyopt.compress.prune.config import StructuredPruning, Target
 from tinyopt.compress.prune.coupling import NO_ATOM, Coupling, Role
 from tinyopt.compress.prune.cutting import remove_groups
 from tinyopt.compress.prune.group_scores import group_scores
+from tinyopt.compress.prune.picking import Family, Picker
 from tinyopt.compress.prune.scores import Measured, skipped, weight_readers
 from tinyopt.compress.prune.tracing import trace
 from tinyopt.errors import TinyoptError
-from tinyopt.graph import Array, Graph, ops
+from tinyopt.graph import Graph, ops
 
 _CONVOLUTIONS = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d)
-
-
-@dataclass(frozen=True, eq=False)
-class Family:
-    """Groups that the same layers make: any of them may go in place of another. ``channels``: how many channels each
-    group has in the first of these layers (more than one where a convolution has groups)."""
-
-    layers: tuple[str, ...]
-    groups: Array
-    channels: int
-    convolutional: bool
 
 
 def removable_groups(coupling: Coupling) -> list[int]:
@@ -106,14 +95,15 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
             f"'{graph.name}' has no {unit} that could leave"
             + "".join(f"; '{name}': {reason}" for name, reason in list(frozen.items())[:3])
         )
-    picker = _Picker(coupling, config, chosen, group_scores(coupling, measured))
-
-    means = mean_inputs(coupling, measured) if config.compensate else None
+    picker = Picker(coupling, config, chosen, group_scores(coupling, measured))
+    kind: Literal["mean", "linear"] = "linear" if config.compensate == "linear" else "mean"
+    statistics = input_statistics(coupling, measured, kind) if config.compensate else None
 
     def without(removed: frozenset[int]) -> Graph:
         if not removed:
             return graph
-        return remove_groups(coupling if means is None else compensated(coupling, removed, means), removed)
+        source = coupling if statistics is None else compensated(coupling, removed, statistics)
+        return remove_groups(source, removed)
 
     def candidate(share: float) -> Graph:
         return without(picker.removed(picker.counts(share)))
@@ -122,24 +112,43 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
         assert config.amount is not None
         return Outcome(candidate(config.amount), notes)
     limit = limit_of(graph, config.target)
-    outcome = bisect(graph, config.target, candidate, picker.total, limit)
-    if outcome.share is None:
-        return Outcome(outcome.graph, (*notes, *outcome.notes))
-    return Outcome(*_given_back(picker, outcome, config.target, limit, without, notes))
+    if config.scope in ("layer", "global"):
+        outcome = bisect(graph, config.target, candidate, picker.total, limit)
+        if outcome.share is None:
+            return Outcome(outcome.graph, (*notes, *outcome.notes))
+        counts = picker.counts(outcome.share)
+    else:
+        start = cost_of(graph, config.target)
+        if start <= limit:
+            return Outcome(graph, (*notes, nothing_to_do(start, limit, config.target)))
+        counts = _step_by_step(picker, measured, config.target, limit, without)
+    smaller, cost = _given_back(picker, counts, config.target, limit, without)
+    if cost > limit:
+        return Outcome(smaller, (*notes, missed(cost, limit, config.target)))
+    return Outcome(smaller, (*notes, reached(cost, cost_of(graph, config.target), config.target)))
+
+
+_Without = Callable[[frozenset[int]], Graph]
+
+
+def _step_by_step(picker: Picker, measured: Measured, target: Target, limit: float, without: _Without) -> list[int]:
+    """How many groups of each family go, by what each step costs and saves."""
+
+    def price(counts: list[int]) -> float:
+        return cost_of(without(picker.removed(counts)), target)
+
+    def harm(counts: list[int]) -> float:
+        return measured.loss_of(without(picker.removed(counts)))
+
+    return picker.by_cost(price, limit, harm if picker.config.scope == "trial" else None)
 
 
 def _given_back(
-    picker: _Picker,
-    outcome: Outcome,
-    target: Target,
-    limit: float,
-    without: Callable[[frozenset[int]], Graph],
-    notes: tuple[str, ...],
-) -> tuple[Graph, tuple[str, ...]]:
-    """What bisection took too much: one step of one layer after the other comes back where the limit allows it, the
-    most important first."""
-    assert outcome.share is not None
-    graph, counts = outcome.graph, picker.counts(outcome.share)
+    picker: Picker, counts: list[int], target: Target, limit: float, without: _Without
+) -> tuple[Graph, float]:
+    """What was taken too much: one step of one layer after the other comes back where the limit allows it, the most
+    important first. With the cost of what came of it."""
+    graph = without(picker.removed(counts))
     cost = cost_of(graph, target)
     for place in picker.by_importance(counts):
         trial = list(counts)
@@ -148,50 +157,4 @@ def _given_back(
         found = cost_of(candidate, target)
         if cost < found <= limit:
             graph, counts, cost = candidate, trial, found
-    return graph, (*notes, reached(cost, cost_of(picker.coupling.graph, target), target))
-
-
-class _Picker:
-    """Chooses groups by score, within the limits of the configuration."""
-
-    def __init__(
-        self, coupling: Coupling, config: StructuredPruning, chosen: list[Family], scores: dict[int, float]
-    ) -> None:
-        self.coupling, self.config, self.families, self.scores = coupling, config, chosen, scores
-        self.ranked = [sorted(f.groups.tolist(), key=lambda g: (scores[g], g)) for f in chosen]
-        self.limits = [self._limit(len(f.groups)) for f in chosen]
-        queue = [(scores[g], g, place) for place, r in enumerate(self.ranked) for g in r[: self.limits[place]]]
-        self.queue = sorted(queue)
-        self.total = sum(len(f.groups) for f in chosen)
-        self.steps = [config.multiple // math.gcd(config.multiple, family.channels) for family in chosen]
-
-    def _limit(self, count: int) -> int:
-        most = max(self.config.keep_at_least, math.ceil(count * (1 - self.config.layer_limit) - 1e-9), 1)
-        return max(count - most, 0)
-
-    def counts(self, share: float) -> list[int]:
-        """How many groups of each family go when ``share`` of all (or of each layer's) are wanted."""
-        if self.config.scope == "layer":
-            counts = [min(int(share * len(r) + 1e-9), self.limits[place]) for place, r in enumerate(self.ranked)]
-        else:
-            counts = [0] * len(self.ranked)
-            for _, _, place in self.queue[: int(share * self.total + 1e-9)]:
-                counts[place] += 1
-        return [self._aligned(place, count) for place, count in enumerate(counts)]
-
-    def removed(self, counts: list[int]) -> frozenset[int]:
-        """The least important groups of each family, so many of each; every tensor keeps one."""
-        removed = {group for place, count in enumerate(counts) for group in self.ranked[place][:count]}
-        best_first = sorted(self.scores, key=lambda g: -self.scores[g])
-        return self.coupling.keeping_one(frozenset(removed), best_first)
-
-    def by_importance(self, counts: list[int]) -> list[int]:
-        """Families that lost something, the one whose next group to come back counts most first."""
-        losers = [place for place, count in enumerate(counts) if count]
-        return sorted(losers, key=lambda place: -self.scores[self.ranked[place][counts[place] - 1]])
-
-    def _aligned(self, place: int, count: int) -> int:
-        """How many groups of a family go, so that the rest is a multiple of what kernels like."""
-        step, total = self.steps[place], len(self.ranked[place])
-        kept = math.ceil((total - count) / step) * step
-        return max(total - kept, 0)
+    return graph, cost
