@@ -47,8 +47,17 @@ def prune(
         typer.Option("--criterion", help="l1, l2, taylor (labelled --data), activations, nonzero (--data), or random."),
     ] = "l2",
     scope: Annotated[
-        str, typer.Option("--scope", help="global: the least important anywhere; layer: of each.")
+        str,
+        typer.Option(
+            "--scope",
+            help="global: the least important anywhere; layer: of each. With --structured and a target, also: cost "
+            "(least importance for what it saves), trial (least loss on --data for what it saves).",
+        ),
     ] = "global",
+    normalise: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--normalise", help="With --structured: scores of a layer by their mean, l2 norm, or none."),
+    ] = None,
     macs: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--macs", help="With --structured: share of its multiply-accumulates that may stay."),
@@ -69,9 +78,13 @@ def prune(
         int, typer.Option("--multiple", min=1, help="With --structured: keep multiples of so many channels.")
     ] = 1,
     compensate: Annotated[
-        bool,
-        typer.Option("--compensate", help="With --structured: what leaves goes into biases, as its mean over --data."),
-    ] = False,
+        Optional[str],  # noqa: UP045
+        typer.Option(
+            "--compensate",
+            help="With --structured: what leaves goes on, by --data: its mean into biases, or linear: predicted from "
+            "what stays, into weights.",
+        ),
+    ] = None,
     layer_limit: Annotated[
         Optional[float],  # noqa: UP045
         typer.Option("--layer-limit", help="No layer loses more than this share."),
@@ -126,10 +139,12 @@ def prune(
         raise TinyoptError("give --amount or a target, not both")
     chosen = _criterion(criterion, seed)
     config = _config(structured, unit, pattern, amount, target, chosen, scope, multiple, layer_limit, tuple(skip or ()))
-    if compensate:
-        if not isinstance(config, StructuredPruning):
-            raise TinyoptError("--compensate needs --structured")
-        config = replace(config, compensate=True)
+    if isinstance(config, StructuredPruning):
+        config = replace(config, compensate=_compensation(compensate), normalise=_normalisation(normalise))
+    else:
+        for option, given in (("--compensate", compensate), ("--normalise", normalise)):
+            if given is not None:
+                raise TinyoptError(f"{option} needs --structured")
     plan = _schedule(schedule, steps, epochs, regrow, rewind_step, _settings(epochs, batch_size, learning_rate, seed))
     graph = load_model(model, input_layout=input_layout)
     samples, held_out = samples_for(data, graph), samples_for(validation, graph)
@@ -171,6 +186,18 @@ def _criterion(name: str, seed: int) -> Criterion:
     if name not in known:
         raise TinyoptError(f"--criterion must be one of {', '.join(known)}, not '{name}'")
     return known[name]
+
+
+def _compensation(name: str | None) -> Any:
+    if name not in (None, "mean", "linear"):
+        raise TinyoptError(f"--compensate is mean or linear, not '{name}'")
+    return name or False
+
+
+def _normalisation(name: str | None) -> Any:
+    if name not in (None, "mean", "l2", "none"):
+        raise TinyoptError(f"--normalise is mean, l2 or none, not '{name}'")
+    return name
 
 
 def _target(macs: float | None, parameters: float | None, cycles: float | None, board: str | None) -> Target | None:

@@ -54,6 +54,14 @@ def test_patterns(folder: Path, pattern: str, share: float) -> None:
     assert facts["sparsity"] == pytest.approx(share, abs=0.07) and facts["macs"] == facts["macs_before"]
 
 
+@pytest.mark.parametrize("scope", ["cost", "trial"])
+def test_channels_leave_where_the_work_is(folder: Path, scope: str) -> None:
+    options = ("--scope", scope, "--compensate", "linear", "--criterion", "taylor", "--normalise", "l2")
+    data = ("--data", str(folder / "data.npz"), "--json")
+    facts = json.loads(run(folder, "--structured", "--macs", "0.5", *options, *data))
+    assert graph_macs(load_graph(folder / "out.tinyopt")) == facts["macs"] <= 0.5 * facts["macs_before"]
+
+
 def test_structured_pruning_to_a_share_of_the_work(folder: Path) -> None:
     facts = json.loads(run(folder, "--structured", "--macs", "0.5", "--data", str(folder / "data.npz"), "--json"))
     graph = load_graph(folder / "out.tinyopt")
@@ -98,7 +106,7 @@ def test_schedules_train_between(folder: Path) -> None:
     ):
         facts = json.loads(run(folder, "--amount", "0.6", *data, *options, "--json"))
         assert facts["sparsity"] == pytest.approx(0.6, abs=0.02) and facts["accuracy"] is not None
-    run(folder, "--structured", "--unit", "channels", "--compensate", "--schedule", "iterative", *data)
+    run(folder, "--structured", "--unit", "channels", "--compensate", "mean", "--schedule", "iterative", *data)
 
 
 @pytest.mark.parametrize(
@@ -119,8 +127,12 @@ def test_schedules_train_between(folder: Path) -> None:
         (["--amount", "1.5"], "amount must be a share"),
         (["--skip", "convolution"], "fits no layer"),
         (["--structured", "--unit", "rows"], "unit is one of"),
-        (["--compensate"], "needs --structured"),
-        (["--structured", "--compensate"], "needs data"),
+        (["--compensate", "mean"], "needs --structured"),
+        (["--normalise", "l2"], "needs --structured"),
+        (["--structured", "--normalise", "max"], "mean, l2 or none"),
+        (["--structured", "--compensate", "median"], "mean or linear"),
+        (["--structured", "--scope", "trial"], "give a target"),
+        (["--structured", "--compensate", "linear"], "needs data"),
     ],
 )
 def test_mistakes_are_named(folder: Path, options: list[str], message: str) -> None:
