@@ -24,8 +24,8 @@ from tinyopt.graph import Array, DType, Graph, GraphBuilder, Quantization, ops
 from tinyopt.pipeline import reference_outputs
 from tinyopt.plan import make_plan
 from tinyopt.plan.catalogue import candidates
-from tinyopt.plan.choosing import constants_of
 from tinyopt.plan.costs import core_costs
+from tinyopt.plan.option import constants_of
 from tinyopt.report import compare
 
 BOARDS = ("mps2_an386", "mps3_an547", "mps2_m0")

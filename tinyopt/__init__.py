@@ -15,6 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tinyopt.version import __version__
+
 if TYPE_CHECKING:
     from tinyopt.board import Board, load_board
     from tinyopt.data import Samples, load_samples
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
     from tinyopt.importers import load
     from tinyopt.pipeline import run_on_board
     from tinyopt.plan import make_plan
-
-__version__ = "0.1.0"
 
 __all__ = [
     "Board",

@@ -20,7 +20,7 @@ from tinyopt.bridge import GraphModule, dequantize_graph, to_graph, to_torch
 from tinyopt.errors import DataError, GraphError, ModelError
 from tinyopt.execute import Executor
 from tinyopt.execute.float import run_batch
-from tinyopt.graph import DType, Graph, GraphBuilder, ops
+from tinyopt.graph import DType, Graph, GraphBuilder, dump, ops
 from tinyopt.graph.ops import Attributes, Padding
 from tinyopt.graph.types import Array
 from tinyopt.importers import load
@@ -87,7 +87,7 @@ def random_inputs(graph: Graph, seed: int, count: int | None = None) -> dict[str
 
 def assert_close(got: dict[str, Array], expected: dict[str, Array], graph: Graph) -> None:
     for name in graph.outputs:
-        np.testing.assert_allclose(got[name], expected[name], 1e-5, 1e-5, equal_nan=True, err_msg=str(graph))
+        np.testing.assert_allclose(got[name], expected[name], 1e-5, 1e-5, equal_nan=True, err_msg=dump(graph))
 
 
 @pytest.mark.parametrize("case", sorted(all_cases()))
@@ -111,7 +111,7 @@ def test_the_module_of_one_operator_is_the_float_executor(case: str) -> None:
         if results:
             sum((value.sum() for value in results), torch.zeros(())).backward()
             for name, parameter in module.named_parameters():
-                assert parameter.grad is not None, f"{name} of\n{graph}"
+                assert parameter.grad is not None, f"{name} of\n{dump(graph)}"
 
     check()
 
@@ -126,7 +126,7 @@ def test_every_operator_kind_was_among_them() -> None:
 @pytest.mark.data
 @pytest.mark.parametrize("model", FLOAT_MODELS)
 def test_the_official_float_networks_are_the_same_as_modules(model: str, mlperf: Path) -> None:
-    for graph in (imported := load(mlperf / f"{model}.tflite"), optimise(imported)):
+    for graph in (imported := dequantize_graph(load(mlperf / f"{model}.tflite")), optimise(imported)):
         module = to_torch(graph).eval()
         assert module.stackable
         x = floats(5, *graph.tensors[graph.inputs[0]].shape[1:])

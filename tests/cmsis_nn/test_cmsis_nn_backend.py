@@ -14,7 +14,7 @@ from tinyopt.cli.kernels import planning_backend
 from tinyopt.errors import TinyoptError
 from tinyopt.generate import generate
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, ops
-from tinyopt.plan import make_plan
+from tinyopt.plan import call_table, make_plan
 from tinyopt.plan.cmsis_nn import cmsis_nn_backend
 
 BOARD = load_board("mps2_an386")
@@ -38,8 +38,8 @@ def network() -> Graph:
 def test_it_is_used_wherever_it_fits() -> None:
     plan = make_plan(network(), BOARD, backend=cmsis_nn_backend(library(), BOARD, only=True))
     assert [call.kernel.name for call in plan.calls] == ["conv2d_s8_cmsis_nn", "lut_s8_ref"]
-    assert "1 of 2 layers by CMSIS-NN" in plan.table()
-    assert "tinyopt's own kernels: Logistic (lut_s8_ref)" in plan.table()
+    assert "1 of 2 layers by CMSIS-NN" in call_table(plan)
+    assert "tinyopt's own kernels: Logistic (lut_s8_ref)" in call_table(plan)
 
 
 def test_the_cheapest_of_both_is_used() -> None:

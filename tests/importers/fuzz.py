@@ -32,7 +32,7 @@ from importers.mutations import mutate
 
 from tinyopt.errors import ModelError, TinyoptError
 from tinyopt.execute import Executor
-from tinyopt.graph import Graph, graph_macs, peak_activation_bytes
+from tinyopt.graph import Graph, dump, graph_macs, peak_activation_bytes
 from tinyopt.importers import load
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
@@ -81,7 +81,7 @@ def verdict(data: bytes) -> tuple[str, str]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             graph = load(data)
-            str(graph)
+            dump(graph)
             run_small(graph)
         return "imported", ""
     except ModelError:
@@ -101,7 +101,7 @@ def run_small(graph: Graph) -> None:
         with np.errstate(all="ignore"):
             Executor(graph)(zeros)
     except TinyoptError as error:
-        raise AssertionError(f"the graph was accepted but does not run: {error}\n{graph}") from error
+        raise AssertionError(f"the graph was accepted but does not run: {error}\n{dump(graph)}") from error
 
 
 # ---- many files -----------------------------------------------------------------------------------------------

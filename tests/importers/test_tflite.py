@@ -11,7 +11,7 @@ from support.micro import run_tflite_micro
 from support.tflite_file import FileSubgraph, serialise
 from tinyopt.errors import ModelError, UnsupportedOperatorsError
 from tinyopt.execute import Executor
-from tinyopt.graph import DType, Graph, Quantization, ops, save_graph
+from tinyopt.graph import DType, Graph, Quantization, dump, ops, save_graph
 from tinyopt.importers import load
 from tinyopt.importers.tflite import import_tflite, supported_operators
 
@@ -218,11 +218,13 @@ def test_space_to_batch_and_back(axes: int) -> None:
     file.operator("SPACE_TO_BATCH_ND", [x, *constants], [middle], "SpaceToBatchNDOptions")
     file.operator("BATCH_TO_SPACE_ND", [middle, *constants], [y], "BatchToSpaceNDOptions")
     file.inputs, file.outputs = [x], [middle, y]
-    data, pixels = serialise([file]), np.arange(70, dtype=np.float32).reshape(shape)
+    data, pixels = serialise([file]), np.arange(1, 71, dtype=np.float32).reshape(shape)
     got = list(Executor(import_tflite(data))({"x": pixels}).values())
     np.testing.assert_array_equal(got[1], pixels)
-    if axes == 2:
-        np.testing.assert_array_equal(got[0], run_tflite_micro(data, pixels)[0])
+    inside = got[0] != 0
+    assert inside.sum() == pixels.size
+    if axes == 2:  # the padding of TFLM is left out: for float32 it fills with a byte that it has not initialised
+        np.testing.assert_array_equal(got[0][inside], run_tflite_micro(data, pixels)[0][inside])
 
 
 def test_pack_and_unpack() -> None:
@@ -241,16 +243,6 @@ def test_pack_and_unpack() -> None:
 
 
 # ---- number formats -------------------------------------------------------------------------------------------
-
-
-def test_weights_of_a_hybrid_model_become_float_and_the_user_is_told() -> None:
-    file = convolution_file()
-    values = np.arange(-4, 5, dtype=np.int8).reshape(1, 3, 3, 1)
-    w = file.tensors[1]
-    w.dtype, w.data, w.scales, w.zero_points = "int8", values, [0.5], [0]
-    graph = imported(file)
-    np.testing.assert_array_equal(graph.tensors["w/float"].value, values * np.float32(0.5))
-    assert "hybrid" in graph.metadata["notes"]
 
 
 def test_float16_weights_are_widened() -> None:
@@ -442,7 +434,7 @@ def test_every_format_is_loaded(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
     graph = load(serialise([unary_file()]), name="small")
     save_graph(graph, tmp_path / "small.tinyopt")
-    assert str(load(tmp_path / "small.tinyopt")) == str(graph)
+    assert dump(load(tmp_path / "small.tinyopt")) == dump(graph)
     assert load(graph) is graph
     corpus = Path(__file__).parent / "corpus"
     assert load(corpus / "image.onnx").name == "image"

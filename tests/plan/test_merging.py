@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from tinyopt.graph import DType, GraphBuilder, Quantization, ops
 from tinyopt.plan.catalogue import all_kernels
-from tinyopt.plan.choosing import Option
 from tinyopt.plan.kernel import Kernel
 from tinyopt.plan.merging import CYCLES_PER_BYTE, drop_kernels
+from tinyopt.plan.option import Option
 
 SPECIAL, SMALL, TINY, BUSY = all_kernels()[:4]
 CODE = {SPECIAL: 900, SMALL: 400, TINY: 100, BUSY: 2000}

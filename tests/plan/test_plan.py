@@ -9,7 +9,7 @@ from tinyopt.board import load_board
 from tinyopt.errors import BoardError, TinyoptError, UnsupportedOperatorsError
 from tinyopt.graph import DType, Graph, GraphBuilder, Quantization
 from tinyopt.graph.ops import Binary, BinaryKind, Clip, Concat, FullyConnected, Prelu, Reshape, Slice
-from tinyopt.plan import Plan, make_plan
+from tinyopt.plan import Plan, call_table, make_plan, memory_map
 
 HOST = load_board("host")
 Q = Quantization.per_tensor(0.05, 3)
@@ -246,10 +246,10 @@ def test_the_table_and_the_memory_map_show_every_call_and_buffer() -> None:
     builder.assign("memory", new)
     builder.output(dense(builder, builder.add(Reshape((1, 12)), [new], quantization=Q), 2, "dense"))
     plan = make_plan(builder.build(), HOST)
-    table = plan.table()
+    table = call_table(plan)
     for call in plan.calls:
         assert call.operator.name in table and call.kernel.name in table
-    chart = plan.memory_map()
+    chart = memory_map(plan)
     assert len(chart.splitlines()) == 2 + len(plan.buffers)
     assert "====" in chart
     assert max(map(len, chart.splitlines())) < 130

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tinyopt.board import load_board
 from tinyopt.build.host import HostBatch
 from tinyopt.execute import Executor
-from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, ops
-from tinyopt.plan import make_plan
+from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, dump, ops
+from tinyopt.plan import make_plan, memory_map
 
 HOST = load_board("host")
 Q = Quantization.per_tensor(0.05, 3)
@@ -113,7 +113,7 @@ def test_random_graphs_equal_the_executor_over_several_steps(in_place: bool) -> 
                 }
                 expected, got = executor(inputs), batch.run(index, inputs)
                 for name in graph.outputs:
-                    message = f"step {step}, output {name} of\n{graph}\n{plan.memory_map()}"
+                    message = f"step {step}, output {name} of\n{dump(graph)}\n{memory_map(plan)}"
                     np.testing.assert_array_equal(got[name], expected[name], err_msg=message)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from kernels.cases.sparse import PATTERNS, _mask
 from tinyopt.board import load_board
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Quantization, ops
-from tinyopt.plan import make_plan
+from tinyopt.plan import call_table, make_plan
 from tinyopt.plan.costs import Costs, signature
 from tinyopt.plan.sparse import FORMATS, Format
 from tinyopt.plan.sparsity import sparsity_note, zeros_of
@@ -126,7 +126,7 @@ def test_a_sparse_kernel_that_loses_is_refused_and_the_plan_says_so() -> None:
     assert not plan.calls[0].kernel.family.startswith("sparse")
     (note,) = sparsity_note(plan)
     assert "layer 'fc' is 61% zeros" in note and "sparse_fully_connected_s8" in note and "dense one is used" in note
-    assert note in plan.table()
+    assert note in call_table(plan)
 
 
 def test_a_sparse_kernel_that_wins_is_taken() -> None:

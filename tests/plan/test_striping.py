@@ -13,8 +13,8 @@ from tinyopt.board import load_board
 from tinyopt.build.host import REDZONE, HostBatch
 from tinyopt.errors import BoardError
 from tinyopt.execute import Executor
-from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, graph_macs, ops
-from tinyopt.plan import make_plan
+from tinyopt.graph import DType, Graph, GraphBuilder, Quantization, dump, graph_macs, ops
+from tinyopt.plan import call_table, make_plan, memory_map
 from tinyopt.plan.striping import Strips, reaches, region_source, striped, strips_bytes
 
 HOST = load_board("host").model_copy(update={"features": frozenset({"dsp", "thumb2"})})
@@ -116,7 +116,9 @@ def test_a_graph_in_strips_computes_the_same_values() -> None:
         inputs = sample(graph, seed)
         wanted, got = Executor(graph)(inputs), Executor(item.graph)(inputs)
         for name in graph.outputs:
-            np.testing.assert_array_equal(got[name], wanted[name], err_msg=f"{strips} of\n{graph}\n{item.graph}")
+            np.testing.assert_array_equal(
+                got[name], wanted[name], err_msg=f"{strips} of\n{dump(graph)}\n{dump(item.graph)}"
+            )
 
 
 def test_strips_compute_no_product_twice() -> None:
@@ -133,7 +135,7 @@ def test_the_generated_code_of_strips_is_exact(options: dict[str, int]) -> None:
             inputs = sample(plan.source, index)
             wanted, got = Executor(plan.source)(inputs), batch.run(index, inputs)
             for name in plan.source.outputs:
-                np.testing.assert_array_equal(got[name], wanted[name], err_msg=f"{plan.source}\n{plan.memory_map()}")
+                np.testing.assert_array_equal(got[name], wanted[name], err_msg=f"{plan.source}\n{memory_map(plan)}")
 
 
 def tower(rows: int = 32) -> Graph:
@@ -157,7 +159,7 @@ def test_for_ram_the_largest_image_is_never_whole() -> None:
     assert small.arena_bytes < 0.4 * whole.arena_bytes
     assert small.arena_bytes < graph.tensors["wide"].nbytes
     assert set(small.parts.values()) <= {"wide", "narrow"}
-    assert "'wide' to 'narrow'" in small.table()
+    assert "'wide' to 'narrow'" in call_table(small)
 
 
 def test_for_latency_strips_are_made_only_where_the_arena_does_not_fit() -> None:

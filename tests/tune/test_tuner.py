@@ -17,7 +17,8 @@ import pytest
 
 from tinyopt.board import load_board
 from tinyopt.build import Firmware
-from tinyopt.cli.tune import measure_hardware, planning_costs
+from tinyopt.cli.kernels import planning_costs
+from tinyopt.cli.tune import measure_hardware
 from tinyopt.data import Samples
 from tinyopt.errors import BoardError, DataError, DeviceError, MismatchError, ToolError
 from tinyopt.execute import Executor

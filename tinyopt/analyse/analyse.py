@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from tinyopt import __version__
 from tinyopt.analyse.profile import Predicted, Profile, predict, profile
 from tinyopt.analyse.quality import accuracy_of, real_outputs, sqnr_db
 from tinyopt.analyse.trials import Channels, Factorized, Quantized, Sparse, Technique, weighted
@@ -24,6 +23,7 @@ from tinyopt.errors import BoardError, DataError
 from tinyopt.graph import Array, Graph, Operator
 from tinyopt.optimise import optimise
 from tinyopt.quantize import Binary, Clustered, Int4, Int8, PostTraining, Ternary, quantize
+from tinyopt.version import __version__
 
 Progress = Callable[[int, int], None]
 

@@ -7,7 +7,6 @@ from typing import Annotated, Optional
 
 import typer
 
-from tinyopt import __version__
 from tinyopt.cli.aware import qat
 from tinyopt.cli.boards import boards_app
 from tinyopt.cli.distill import distill
@@ -19,6 +18,7 @@ from tinyopt.cli.platformio import platformio_app
 from tinyopt.cli.prune import prune
 from tinyopt.cli.quantize import quantize
 from tinyopt.cli.recipe import recipe_app
+from tinyopt.version import __version__
 
 app = typer.Typer(
     name="tinyopt",

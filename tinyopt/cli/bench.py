@@ -18,15 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinyopt import __version__
 from tinyopt.board import Board, load_board
 from tinyopt.cli.commands import _quantized, load_model
 from tinyopt.cli.console import console, errors, print_json, progress
-from tinyopt.cli.kernels import planning_backend
-from tinyopt.cli.tune import planning_costs
+from tinyopt.cli.kernels import planning_backend, planning_costs
 from tinyopt.data import Samples, load_samples
 from tinyopt.errors import DataError, MismatchError
 from tinyopt.graph import Graph
+from tinyopt.version import __version__
 
 if TYPE_CHECKING:
     from hil import Cost

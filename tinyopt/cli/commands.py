@@ -9,12 +9,12 @@ import numpy as np
 
 from tinyopt.board import load_board
 from tinyopt.cli.console import console, print_json, progress, show_notes
-from tinyopt.cli.kernels import planning_backend
-from tinyopt.cli.tune import planning_costs
+from tinyopt.cli.kernels import planning_backend, planning_costs
 from tinyopt.errors import DataError, MismatchError, ModelError, TinyoptError
 from tinyopt.graph import (
     DType,
     Graph,
+    dump,
     graph_macs,
     operator_macs,
     operator_parameter_bytes,
@@ -76,7 +76,7 @@ def inspect_model(path: Path, *, json_output: bool, optimise: bool, input_layout
 
         graph = optimise_graph(graph)
     if not json_output:
-        console().print(str(graph), end="", highlight=False, markup=False, crop=False, soft_wrap=True)
+        console().print(dump(graph), end="", highlight=False, markup=False, crop=False, soft_wrap=True)
         return
     print_json(
         {
@@ -201,8 +201,10 @@ def compile_model(
     if json_output:
         print_json(_plan_facts(plan, output))
         return
-    console().print(plan.table(), highlight=False, markup=False)
-    console().print(plan.memory_map(), highlight=False, markup=False)
+    from tinyopt.plan import call_table, memory_map
+
+    console().print(call_table(plan), highlight=False, markup=False)
+    console().print(memory_map(plan), highlight=False, markup=False)
     console().print(f"project written to {output}")
 
 

@@ -15,33 +15,10 @@ from tinyopt.errors import DataError, DeviceError, ToolError
 from tinyopt.names import short_name
 
 if TYPE_CHECKING:
-    from tinyopt.plan.cmsis_nn import Backend
-    from tinyopt.plan.costs import Costs
     from tinyopt.tune import TuningResult
     from tinyopt.tune.tuner import Measure
 
 FLASH_SECONDS = 300.0
-
-
-def planning_costs(tuning: str, board_name: str, board: Board, backend: Backend | None) -> Costs | None:
-    """The measurements to plan with, if there are any.
-
-    ``tuning``: ``auto`` (the board's own table where there is one), ``none``, or a file. What is used is said on
-    standard error.
-
-    Raises:
-        DataError: when the table that is named does not exist, or a table is not usable.
-    """
-    from tinyopt.tune import default_table_path, load_table, tuned_costs
-
-    if tuning == "none":
-        return None
-    path = default_table_path(board_name, board) if tuning == "auto" else Path(tuning)
-    if tuning == "auto" and not path.is_file():
-        return None
-    tuned = tuned_costs(load_table(path), board, path, backend.kernels if backend is not None else ())
-    show_notes("\n".join(tuned.notes))
-    return tuned.costs if tuned.used else None
 
 
 def tune_model(

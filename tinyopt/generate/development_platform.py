@@ -17,12 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tinyopt import __version__
 from tinyopt.board import Board, board_names, load_board
 from tinyopt.errors import BoardError, TinyoptError, ToolError
 from tinyopt.generate.folder import File
 from tinyopt.generate.measuring import linker_script, measuring_defines, port_files, port_include_dirs
 from tinyopt.resources import resource
+from tinyopt.version import __version__
 
 NAME = "tinyopt"
 _PACKAGES = {

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyopt import __version__
 from tinyopt.errors import TinyoptError
+from tinyopt.version import __version__
 
 MANIFEST = "tinyopt-project.json"
 

@@ -7,9 +7,9 @@ from functools import cache
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tinyopt import __version__
 from tinyopt.generate.folder import File
 from tinyopt.resources import resource
+from tinyopt.version import __version__
 
 
 def rendered(template: str, path: str, facts: Mapping[str, object], *, starter: bool = False) -> File:

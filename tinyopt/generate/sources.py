@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from tinyopt import __version__
 from tinyopt.generate import ctext
 from tinyopt.graph import State, Tensor, operator_macs
 from tinyopt.plan import Plan
 from tinyopt.plan.kernel import Call, Constant, Value
 from tinyopt.plan.lowering import kernels_of
 from tinyopt.plan.plan import constant_key, initial_value
+from tinyopt.version import __version__
 
 NameOf = Callable[[Constant], str]
 

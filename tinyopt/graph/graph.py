@@ -8,44 +8,12 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from tinyopt.errors import GraphError
-from tinyopt.graph.ops import Attributes
-from tinyopt.graph.types import Array, Tensor
+from tinyopt.graph.operator import Operator, State
+from tinyopt.graph.types import Tensor
+from tinyopt.graph.verify import verify
 
-
-@dataclass(frozen=True)
-class Operator:
-    """One computation: attributes, names of inputs and outputs, and the name it had in the model's source."""
-
-    name: str
-    attributes: Attributes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-
-    @property
-    def kind(self) -> str:
-        return self.attributes.kind
-
-
-@dataclass(frozen=True, eq=False)
-class State:
-    """A value that lives from one inference to the next (streaming models).
-
-    At the start of an inference the tensor ``read`` (no operator writes it) holds the state; at its end the state
-    takes the value of the tensor ``write``. Before the first inference, and after a reset, it holds ``initial``.
-    """
-
-    name: str
-    read: str
-    write: str
-    initial: Array
-
-    def __post_init__(self) -> None:
-        frozen = np.array(self.initial)
-        frozen.flags.writeable = False
-        object.__setattr__(self, "initial", frozen)
+__all__ = ["Graph", "Operator", "State", "topological_order"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +39,7 @@ class Graph:
         object.__setattr__(self, "tensors", MappingProxyType(dict(self.tensors)))
         object.__setattr__(self, "metadata", MappingProxyType(dict(self.metadata)))
         object.__setattr__(self, "operators", tuple(self.operators))
-        from tinyopt.graph.verify import verify
-
-        verify(self)
+        verify(self.name, self.tensors, self.operators, self.inputs, self.outputs, self.states)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Read-only mappings can neither be copied nor sent to another process.
@@ -176,9 +142,13 @@ class Graph:
         return f"{stem}_{number}"
 
     def __str__(self) -> str:
-        from tinyopt.graph.text import dump
+        """One line; ``tinyopt.graph.dump`` writes a page."""
 
-        return dump(self)
+        def shapes(names: Iterable[str]) -> str:
+            found = [self.tensors[name] for name in names]
+            return ", ".join(f"{t.name} {t.dtype.value}[{'x'.join(map(str, t.shape))}]" for t in found)
+
+        return f"graph {self.name}: {len(self.operators)} operators, {shapes(self.inputs)} → {shapes(self.outputs)}"
 
 
 def topological_order(operators: Iterable[Operator], given: set[str]) -> tuple[Operator, ...]:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tinyopt.errors import GraphError
 from tinyopt.graph import ops
+from tinyopt.graph.operator import Operator, State
 from tinyopt.graph.shapes import infer_shapes
 from tinyopt.graph.types import DType, Tensor
-
-if TYPE_CHECKING:
-    from tinyopt.graph.graph import Graph, Operator
 
 _BIASED = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected)
 _MOVES = (ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Split, ops.Slice, ops.Pad, ops.MaxPool2d, ops.Resize2d)
@@ -20,24 +18,31 @@ _SIGNS = "the input must be quantized int8, the output int32 with a scale"
 _MOVED = "input and output must have the same quantization (insert a Quantize to change it)"
 
 
-def verify(graph: Graph) -> None:
-    """Check a whole graph.
+def verify(
+    graph: str,
+    tensors: Mapping[str, Tensor],
+    operators: Sequence[Operator],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    states: Sequence[State],
+) -> None:
+    """Check all parts of a graph; ``graph`` is its name.
 
     Raises:
         GraphError: with the name of the operator and tensor that break a rule.
     """
-    known = set(graph.given)
-    for name in (*graph.inputs, *graph.outputs):
-        if name not in graph.tensors:
-            raise GraphError(f"graph '{graph.name}' lists '{name}' as input or output but has no such tensor")
-    for name in graph.inputs:
-        if graph.tensors[name].is_constant:
-            raise GraphError(f"input '{name}' of graph '{graph.name}' is a constant")
-    if len(set(graph.inputs)) != len(graph.inputs):
-        raise GraphError(f"graph '{graph.name}' lists an input twice")
-    if not graph.outputs:
-        raise GraphError(f"graph '{graph.name}' has no output")
-    for key, tensor in graph.tensors.items():
+    known = {*inputs, *(state.read for state in states)}
+    for name in (*inputs, *outputs):
+        if name not in tensors:
+            raise GraphError(f"graph '{graph}' lists '{name}' as input or output but has no such tensor")
+    for name in inputs:
+        if tensors[name].is_constant:
+            raise GraphError(f"input '{name}' of graph '{graph}' is a constant")
+    if len(set(inputs)) != len(inputs):
+        raise GraphError(f"graph '{graph}' lists an input twice")
+    if not outputs:
+        raise GraphError(f"graph '{graph}' has no output")
+    for key, tensor in tensors.items():
         if key != tensor.name:
             raise GraphError(f"tensor '{tensor.name}' is filed under the name '{key}'")
         if tensor.data is not None:
@@ -47,23 +52,24 @@ def verify(graph: Graph) -> None:
                 raise GraphError(f"constant '{key}' holds {bad} NaN or infinite value(s); the model file is damaged")
         elif tensor.quantization is not None and tensor.quantization.axis is not None:
             raise GraphError(f"'{key}' has one scale per channel, which only constants may have")
-    for operator in graph.operators:
-        _verify_operator(graph, operator, known)
-    for name in graph.outputs:
+    for operator in operators:
+        _verify_operator(operator, tensors, known)
+    for name in outputs:
         if name not in known:
             raise GraphError(f"nothing produces the output '{name}'")
-    _verify_states(graph, known)
+    _verify_states(graph, tensors, set(inputs), states, known)
 
 
-def _verify_operator(graph: Graph, operator: Operator, known: set[str]) -> None:
+def _verify_operator(operator: Operator, tensors: Mapping[str, Tensor], known: set[str]) -> None:
     where = f"operator '{operator.name}' ({operator.kind})"
     for name in (*operator.inputs, *operator.outputs):
-        if name not in graph.tensors:
+        if name not in tensors:
             raise GraphError(f"{where} names the tensor '{name}', which does not exist")
     for name in operator.inputs:
         if name not in known:
             raise GraphError(f"{where} reads '{name}' before anything has written it")
-    inputs, outputs = graph.ins(operator), graph.outs(operator)
+    inputs = tuple(tensors[name] for name in operator.inputs)
+    outputs = tuple(tensors[name] for name in operator.outputs)
     try:
         shapes = infer_shapes(operator.attributes, [t.shape for t in inputs])
     except GraphError as error:
@@ -215,15 +221,17 @@ def _recurrent_problem(
     return None
 
 
-def _verify_states(graph: Graph, known: set[str]) -> None:
-    reads = [state.read for state in graph.states]
-    if len(set(reads)) != len(reads) or set(reads) & set(graph.inputs):
-        raise GraphError(f"two states of graph '{graph.name}' share the tensor they are read from")
-    for state in graph.states:
+def _verify_states(
+    graph: str, tensors: Mapping[str, Tensor], inputs: set[str], states: Sequence[State], known: set[str]
+) -> None:
+    reads = [state.read for state in states]
+    if len(set(reads)) != len(reads) or set(reads) & inputs:
+        raise GraphError(f"two states of graph '{graph}' share the tensor they are read from")
+    for state in states:
         for name in (state.read, state.write):
-            if name not in graph.tensors or name not in known:
+            if name not in tensors or name not in known:
                 raise GraphError(f"state '{state.name}' uses the tensor '{name}', which nothing produces")
-        read, write = graph.tensors[state.read], graph.tensors[state.write]
+        read, write = tensors[state.read], tensors[state.write]
         if read.is_constant:
             raise GraphError(f"state '{state.name}' is read from the constant '{state.read}'")
         if (read.shape, read.dtype) != (write.shape, write.dtype) or read.quantization != write.quantization:

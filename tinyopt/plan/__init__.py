@@ -3,5 +3,6 @@
 from tinyopt.plan.kernel import Call, Constant, Kernel, Symbol, Value
 from tinyopt.plan.layout import Buffer
 from tinyopt.plan.plan import Plan, make_plan
+from tinyopt.plan.text import call_table, memory_map
 
-__all__ = ["Buffer", "Call", "Constant", "Kernel", "Plan", "Symbol", "Value", "make_plan"]
+__all__ = ["Buffer", "Call", "Constant", "Kernel", "Plan", "Symbol", "Value", "call_table", "make_plan", "memory_map"]

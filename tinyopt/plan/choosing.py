@@ -3,37 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
-from tinyopt.graph import Graph, Operator
+from tinyopt.graph import Graph
 from tinyopt.graph.costs import lifetimes
 from tinyopt.plan.costs import Costs
-from tinyopt.plan.kernel import Call, Constant, Kernel, Value
+from tinyopt.plan.kernel import Call
 from tinyopt.plan.merging import drop_kernels
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.option import Option
 
 TIE = 1e-6
 """Weight of the cycles where they have none: of equal choices the faster one is taken."""
-
-
-@dataclass(frozen=True, eq=False)
-class Option:
-    """A kernel that can compute an operator, and what that costs."""
-
-    graph: Graph
-    operator: Operator
-    kernel: Kernel
-    cycles: float
-
-    @cached_property
-    def call(self) -> Call:
-        """The operator lowered for the kernel; packing constants takes time, so it is done when it is asked for."""
-        return replace(self.kernel.lower(self.graph, self.operator, self.kernel), predicted_cycles=self.cycles)
-
-    @cached_property
-    def constant_bytes(self) -> int:
-        return sum(constant.nbytes for constant in constants_of(self.call.parameters))
 
 
 @dataclass(frozen=True)
@@ -149,14 +131,3 @@ class _Chooser:
 
 def _score(weights: Mapping[str, float], figures: Figures) -> float:
     return sum(weight * float(getattr(figures, name)) for name, weight in weights.items())
-
-
-def constants_of(value: Value | Mapping[str, Value]) -> list[Constant]:
-    """All constants inside a parameter value, in order."""
-    if isinstance(value, Constant):
-        return [value]
-    if isinstance(value, Mapping):
-        return [constant for item in value.values() for constant in constants_of(item)]
-    if isinstance(value, tuple):
-        return [constant for item in value for constant in constants_of(item)]
-    return []

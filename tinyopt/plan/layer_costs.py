@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from tinyopt.board import Board
 from tinyopt.graph import Graph
 from tinyopt.optimise import optimise
-from tinyopt.plan.choosing import constants_of
 from tinyopt.plan.costs import Costs
+from tinyopt.plan.option import constants_of
 from tinyopt.plan.plan import make_plan
 from tinyopt.quantize.mixed import LayerCost
 

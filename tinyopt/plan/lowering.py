@@ -11,11 +11,12 @@ from tinyopt.board import Board
 from tinyopt.errors import TinyoptError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Graph, Operator, State, Tensor, ops
 from tinyopt.plan.catalogue import all_kernels, candidates
-from tinyopt.plan.choosing import Option, choose, constants_of
+from tinyopt.plan.choosing import choose
 from tinyopt.plan.costs import Costs, core_costs
 from tinyopt.plan.decompose import decompose
 from tinyopt.plan.kernel import Call, Kernel
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.option import Option, constants_of
 from tinyopt.plan.signs import with_packed_signs
 from tinyopt.plan.views import find_places
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
 
 from tinyopt.plan.kernel import Kernel
-
-if TYPE_CHECKING:
-    from tinyopt.plan.choosing import Option
+from tinyopt.plan.option import Option
 
 TOLERANCE = 0.005
 """Where flash has no weight, kernels are given up as long as the model's predicted cycles rise by no more than this

@@ -128,18 +128,6 @@ class Plan:
         """Predicted cycles of one inference."""
         return sum(call.predicted_cycles for call in self.calls)
 
-    def table(self) -> str:
-        """One line per call: operator, kernel, multiply-accumulates, constants, scratch, where the output lies."""
-        from tinyopt.plan.text import call_table
-
-        return call_table(self)
-
-    def memory_map(self) -> str:
-        """The arena over time: one line per buffer, one column per call."""
-        from tinyopt.plan.text import memory_map
-
-        return memory_map(self)
-
 
 def constant_key(constant: Constant) -> tuple[str, bytes]:
     """Constants with equal keys are stored once."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from tinyopt.graph import Graph, Operator, ops
@@ -11,9 +9,7 @@ from tinyopt.names import short_name
 from tinyopt.plan.catalogue import candidates
 from tinyopt.plan.catalogue.sparse import FAMILIES
 from tinyopt.plan.kernel import Call
-
-if TYPE_CHECKING:
-    from tinyopt.plan.plan import Plan
+from tinyopt.plan.plan import Plan
 
 LEAST_ZEROS = 0.5
 """Share of zeros from which a layer is worth a word."""

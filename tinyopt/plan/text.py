@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tinyopt.graph import operator_macs
 from tinyopt.names import short_name
-from tinyopt.plan.lowering import constants_of
+from tinyopt.plan.layout import Buffer
+from tinyopt.plan.option import constants_of
+from tinyopt.plan.plan import Plan
 from tinyopt.plan.sparsity import sparsity_note
-
-if TYPE_CHECKING:
-    from tinyopt.plan.layout import Buffer
-    from tinyopt.plan.plan import Plan
 
 _MAP_COLUMNS = 64
 

@@ -15,9 +15,9 @@ from tinyopt.execute import Executor
 from tinyopt.graph import Array, Graph
 from tinyopt.names import short_name
 from tinyopt.plan import Plan, make_plan
-from tinyopt.plan.choosing import constants_of
 from tinyopt.plan.costs import signature
 from tinyopt.plan.objective import Objective
+from tinyopt.plan.option import constants_of
 from tinyopt.report import compare
 from tinyopt.tune.context import context_of, kernel_digest
 from tinyopt.tune.costs import tuned_costs, usable_entries
