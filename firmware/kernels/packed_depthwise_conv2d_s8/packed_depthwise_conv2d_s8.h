@@ -31,6 +31,8 @@ void tinyopt_packed_depthwise_conv2d_s8_dsp_3x3_relu(const tinyopt_packed_depthw
                                                      int8_t *output, void *scratch);
 void tinyopt_packed_depthwise_conv2d_s8_dsp_3x3_relu_stride_2(const tinyopt_packed_depthwise_conv2d_s8 *op,
                                                               const int8_t *input, int8_t *output, void *scratch);
+void tinyopt_packed_depthwise_conv2d_s8_dsp_lines(const tinyopt_packed_depthwise_conv2d_s8 *op, const int8_t *input,
+                                                  int8_t *output, void *scratch);
 void tinyopt_packed_depthwise_conv2d_s8_mve(const tinyopt_packed_depthwise_conv2d_s8 *op, const int8_t *input,
                                             int8_t *output, void *scratch);
 void tinyopt_packed_depthwise_conv2d_s8_mve_3x3(const tinyopt_packed_depthwise_conv2d_s8 *op, const int8_t *input,

@@ -1,4 +1,4 @@
-"""Convolutions in groups: few and many channels in a group, pointwise and windowed, weights of any format."""
+"""Convolutions in groups and depthwise ones of several outputs a channel: every window, weights of any format."""
 
 from __future__ import annotations
 
@@ -27,4 +27,28 @@ def grouped_pointwise(draw) -> Graph:
     return maker.finish(ops.Conv2d(groups=groups, activation=draw(ACTIVATIONS)))
 
 
-CASES = {"grouped_conv2d": grouped(), "grouped_pointwise": grouped_pointwise()}
+@st.composite
+def multiplied(draw) -> Graph:
+    kernel, multiplier = draw(KERNELS), draw(st.integers(2, 4))
+    size, window = window_of(draw, kernel)
+    channels = draw(st.integers(1, 12))
+    shape = (draw(st.integers(1, 2)), *size, channels)
+    maker = Maker(draw, "multiplied", shape, (1, *kernel, channels * multiplier), 3)
+    return maker.finish(ops.DepthwiseConv2d(**window, multiplier=multiplier, activation=draw(ACTIVATIONS)))
+
+
+@st.composite
+def multiplied_3x3(draw) -> Graph:
+    stride, (size, window) = draw(st.integers(1, 2)), window_of(draw, (3, 3))
+    window.update(stride=(stride, stride), dilation=(1, 1))
+    channels, multiplier = draw(st.integers(4, 9)), draw(st.integers(2, 3))
+    maker = Maker(draw, "multiplied", (1, *size, channels), (1, 3, 3, channels * multiplier), 3)
+    return maker.finish(ops.DepthwiseConv2d(**window, multiplier=multiplier, activation=draw(ACTIVATIONS)))
+
+
+CASES = {
+    "grouped_conv2d": grouped(),
+    "grouped_pointwise": grouped_pointwise(),
+    "multiplied_depthwise": multiplied(),
+    "multiplied_depthwise_3x3": multiplied_3x3(),
+}

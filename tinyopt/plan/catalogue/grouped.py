@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import cast
 
-import numpy as np
-
-from tinyopt.execute.integer.convolution import output_multipliers
-from tinyopt.graph import Array, Graph, GraphBuilder, Operator, Quantization, Tensor, ops
+from tinyopt.graph import Graph, GraphBuilder, Operator, Quantization, Tensor, ops
 from tinyopt.plan.catalogue import convolution_blocks, convolution_mve, convolution_triples
 from tinyopt.plan.catalogue.convolution import is_int8
-from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import bias_name, folded_bias, requantization, right_shifts
+from tinyopt.plan.joining import joined_fields, joined_weights
+from tinyopt.plan.kernel import Call, Kernel, Value
 
 _COPY, _GROUP = 1.45, 100.0
 """Cycles to copy an element to a group's plane or from it, and those that a group takes whatever its size; fitted on
@@ -62,14 +58,14 @@ def _grouped(dense: Kernel) -> Kernel:
     def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         calls = [dense.lower(*group, dense) for group in _groups(graph, operator)]
         x, w, y = *graph.ins(operator)[:2], graph.outs(operator)[0]
-        weights = [cast(Constant, call.parameters["weights"]).data for call in calls]
+        weights, group_bytes = joined_weights(calls, w.name)
         in_place = bool(calls[0].in_place)
         planes = [x.size // len(calls)] + ([] if in_place else [y.size // len(calls)])
         parameters: dict[str, Value] = {
-            "weights": Constant(np.concatenate(weights), source=w.name),
-            "group": _common_fields(graph, operator, calls),
+            "weights": weights,
+            "group": joined_fields(calls, y.shape[3] // len(calls)),
             "groups": len(calls),
-            "group_bytes": weights[0].nbytes,
+            "group_bytes": group_bytes,
             "in_place": int(in_place),
         }
         scratch = sum(-(-size // 8) * 8 for size in planes) + calls[0].scratch
@@ -93,20 +89,6 @@ def _grouped(dense: Kernel) -> Kernel:
         uses_scratch=True,
         base=dense.name,
     )
-
-
-def _common_fields(graph: Graph, operator: Operator, calls: list[Call]) -> dict[str, Value]:
-    """The fields of one group's struct that hold for all of them, without weights."""
-    fields = {name: value for name, value in calls[0].parameters.items() if name != "weights"}
-    if "segment" in fields:
-        fields["segment"] = min(cast(int, call.parameters["segment"]) for call in calls)
-    if "bias" in fields:  # not a part of the weights: of all groups, one after the other
-        ins, y = graph.ins(operator), graph.outs(operator)[0]
-        multipliers, shifts = output_multipliers(ins[0], ins[1], y)
-        bias: Array = folded_bias(ins, ins[1].value)
-        fields["bias"] = Constant(bias, source=bias_name(ins))
-        fields.update(requantization(multipliers, right_shifts(multipliers, shifts)))
-    return fields
 
 
 _DENSE = (*convolution_triples.KERNELS, *convolution_blocks.KERNELS, *convolution_mve.KERNELS)

@@ -21,12 +21,14 @@ from tinyopt.plan.catalogue import (
     convolution_triples,
     depthwise_3x3,
     depthwise_lines,
+    depthwise_lines_dsp,
     depthwise_mve,
     fully_connected,
     fully_connected_blocks,
     fully_connected_mve,
     fully_connected_quads,
     grouped,
+    multiplied,
 )
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packed import Order, Uniform, different_values, is_packable, pack
@@ -117,6 +119,11 @@ def _of_groups(order: Callable[[Graph, Operator], Order]) -> Callable[[Graph, Op
     return lambda graph, operator: order(*grouped.one_group(graph, operator))
 
 
+def _of_parts(order: Callable[[Graph, Operator], Order]) -> Callable[[Graph, Operator], Order]:
+    """The same for the outputs of a channel, each of which is a depthwise convolution of its own."""
+    return lambda graph, operator: order(*multiplied.one_part(graph, operator))
+
+
 def _one_run(graph: Graph, operator: Operator) -> int:
     return 1
 
@@ -147,8 +154,13 @@ def _dense_kernels() -> Iterator[_Dense]:
     yield _Dense(_named(depthwise_lines.KERNELS, "depthwise_conv2d_s8_lines_3x3"), _plain)
     for kernel in depthwise_3x3.KERNELS:
         yield _Dense(kernel, _plain)
+    for kernel in depthwise_lines_dsp.KERNELS:
+        yield _Dense(kernel, _plain)
     yield _Dense(_named(depthwise_mve.KERNELS, "depthwise_conv2d_s8_mve"), _depthwise_mve)
     yield _Dense(_named(depthwise_mve.KERNELS, "depthwise_conv2d_s8_mve_3x3"), _depthwise_mve_3x3)
+    for kernel in multiplied.KERNELS:
+        orders = {"mve.c": _of_parts(_depthwise_mve), "mve_3x3.c": _of_parts(_depthwise_mve_3x3)}
+        yield _Dense(kernel, orders.get(kernel.source, _plain))
     yield _Dense(_named(fully_connected.KERNELS, "fully_connected_s8_ref"), _fours, 4)
     yield _Dense(_named(fully_connected.KERNELS, "fully_connected_s8_dsp"), _padded_fours, 4)
     yield _Dense(_named(fully_connected_quads.KERNELS, "fully_connected_s8_quads"), _fours, 4)

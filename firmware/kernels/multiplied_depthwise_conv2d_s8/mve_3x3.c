@@ -1,0 +1,7 @@
+/* Depthwise convolution of several outputs a channel with Helium: 3x3. */
+#include "multiplied_depthwise_conv2d_s8.h"
+
+void tinyopt_multiplied_depthwise_conv2d_s8_mve_3x3(const tinyopt_multiplied_depthwise_conv2d_s8 *op,
+                                                    const int8_t *input, int8_t *output, void *scratch) {
+  tinyopt_multiplied_depthwise_conv2d_s8_run(op, input, output, scratch, tinyopt_depthwise_conv2d_s8_mve_3x3);
+}

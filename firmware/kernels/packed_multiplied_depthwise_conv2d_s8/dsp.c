@@ -1,0 +1,10 @@
+/* Depthwise convolution of several outputs a channel with the Arm DSP extension, any window and any shifts, packed
+ * weights. */
+#include "packed_multiplied_depthwise_conv2d_s8.h"
+
+void tinyopt_packed_multiplied_depthwise_conv2d_s8_dsp(const tinyopt_packed_multiplied_depthwise_conv2d_s8 *op,
+                                                       const int8_t *input, int8_t *output, void *scratch) {
+  tinyopt_multiplied_depthwise_conv2d_s8 dense = op->dense;
+  dense.weights = scratch;
+  tinyopt_multiplied_depthwise_conv2d_s8_dsp(&dense, input, output, tinyopt_unpack_all(&op->packed, scratch));
+}
