@@ -1,9 +1,11 @@
 """A plain trainer for modules made from graphs, and for any other ``torch.nn.Module``.
 
-``fit`` trains, ``evaluate`` measures. Nothing else in tinyopt needs them: a loop of one's own does as well.
+``fit`` trains, ``evaluate`` measures, ``insert_batch_norms`` readies models whose batch norms are folded. Nothing else
+in tinyopt needs them: a loop of one's own does as well.
 """
 
 from tinyopt.train.augment import Chain, HorizontalFlip, Noise, PadCrop, TimeShift
+from tinyopt.train.batch_norms import insert_batch_norms
 from tinyopt.train.dataset import Dataset, DatasetLike
 from tinyopt.train.evaluate import Evaluation, evaluate
 from tinyopt.train.fit import fit
@@ -30,4 +32,5 @@ __all__ = [
     "TrainSettings",
     "evaluate",
     "fit",
+    "insert_batch_norms",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -95,6 +95,19 @@ def as_dataset(
     if len(targets) == 0:
         raise DataError(f"{what} ({source}) holds no samples")
     return Dataset(inputs, targets, source)
+
+
+def inputs_of(data: DatasetLike | Array, module: nn.Module, *, what: str) -> tuple[Array, ...]:
+    """Checked inputs alone, of data with or without labels: one array [samples, …] per input of the network.
+
+    Raises:
+        DataError: as ``as_dataset`` for inputs.
+    """
+    if isinstance(data, Samples) and data.labels is None:
+        data = replace(data, labels=np.zeros(len(data), np.int64))
+    elif isinstance(data, np.ndarray):
+        data = (data, np.zeros(len(data), np.int64))
+    return as_dataset(data, module, what=what).inputs
 
 
 def _checked_inputs(inputs: Sequence[Array], module: nn.Module, where: str) -> tuple[Array, ...]:
