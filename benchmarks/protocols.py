@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from hil.bench import Job, Judge, read_results, run_job
-from hil.device import Device, open_device
+from hil.device import Device
 from hil.emulators import start_emulator
+from hil.opening import open_device
 from hil.protocol import BlockClient
 from hil.text_protocol import TextClient
 from tests.support.faulty_line import FaultyLine, faulty_device

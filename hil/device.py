@@ -79,7 +79,7 @@ class Device:
 
 
 @contextmanager
-def open_device(
+def open_local_device(
     board: Board,
     firmware: Firmware | Path | None,
     *,
@@ -88,25 +88,7 @@ def open_device(
     programmer: str | None = None,
     serial_number: str | None = None,
 ) -> Iterator[Device]:
-    """Start a board and open its console; it is closed, and an emulator stopped, at the end of the context.
-
-    ``firmware``: what an emulated board runs, and what is written to a hardware board if ``flash``; None: what is on
-    the board. ``port``: address of the console (see ``open_console``) or ``auto``; for an emulated board, None starts
-    one, an address connects to one that runs; ``remote:`` and ``labgrid:`` name boards of other computers (see
-    ``hil.remote.network``). ``programmer``: the tool that writes the firmware, else the first of the
-    board's that is installed. ``serial_number``: which of several boards or probes (its beginning or end is enough).
-
-    Raises:
-        BoardError: the board cannot be reached or flashed in this way.
-        DeviceError: no such port, or it is busy.
-        ToolError: a program is missing or failed.
-    """
-    from hil.remote import is_network_address, open_over_network
-
-    if port is not None and is_network_address(port):
-        with open_over_network(board, firmware, port, flash=flash) as remote:
-            yield remote
-        return
+    """As ``hil.opening.open_device``, for boards of this computer alone."""
     elf = firmware.elf if isinstance(firmware, Firmware) else firmware
     if board.emulator is not None and port in (None, "auto"):
         device = _start_emulated(board, elf)

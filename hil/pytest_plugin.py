@@ -218,7 +218,7 @@ def hil_firmware(hil_plan: Plan, tmp_path_factory: pytest.TempPathFactory) -> Fi
 @pytest.fixture
 def device(request: pytest.FixtureRequest, board: Board, hil_firmware: Firmware) -> Iterator[Device]:
     """The started board; released after each test."""
-    from hil.device import open_device
+    from hil.opening import open_device
 
     flash = not request.config.getoption("--hil-no-flash")
     with open_device(board, hil_firmware, port=_port(request.config, board), flash=flash) as opened:
@@ -247,8 +247,8 @@ def _measured(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> BoardMeasurement:
     from hil.bench import Job, Judge, firmware_id, results_header, run_job
-    from hil.device import open_device
     from hil.meters import open_meter
+    from hil.opening import open_device
 
     port = _port(request.config, board)
     meter_address = request.config.getoption("--hil-meter")

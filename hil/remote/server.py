@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from hil.device import Device, open_device
+from hil.device import Device, open_local_device
 from hil.remote.messages import FIRMWARE_BYTES, MessageReader, ProtocolError, send_message
 from tinyopt.board import Board
 from tinyopt.errors import DeviceError, TinyoptError
@@ -33,8 +33,8 @@ REQUEST_SECONDS = 60.0
 class BoardServer:
     """Serves a board until ``close``; a context manager.
 
-    ``port``: where the board is (as for ``open_device``); None: it is emulated. ``listen``: address of the network
-    interface. ``console_port`` and ``control_port``: 0 takes free ones, and the attributes say which.
+    ``port``: where the board is, a serial port, an address or ``auto``; None: it is emulated. ``listen``: address of
+    the network interface. ``console_port`` and ``control_port``: 0 takes free ones, and the attributes say which.
 
     Raises:
         DeviceError: a port is taken.
@@ -133,7 +133,7 @@ class BoardServer:
             return {"name": self._device.name if self._device is not None else ""}
 
     def _open(self, firmware: Path | None) -> None:
-        opened = open_device(
+        opened = open_local_device(
             self.board, firmware, port=self._port, programmer=self._programmer, serial_number=self._serial_number
         )
         self._device = opened.__enter__()

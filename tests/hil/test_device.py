@@ -19,8 +19,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from hil.device import open_device
 from hil.emulators import start_emulator
+from hil.opening import open_device
 from hil.protocol import BlockClient
 from hil.transports import SerialTransport, open_console
 from tests.hil.test_emulated_boards import ready

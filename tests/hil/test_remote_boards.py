@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hil.device import open_device
+from hil.opening import open_device
 from hil.protocol import BlockClient
 from hil.remote import BoardServer, BoardService
 from tests.support import blob_task

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from hil.bench import Job, Judge, Recovery
-from hil.device import Device, open_device
+from hil.device import Device
+from hil.opening import open_device
 from tests.support import blob_task
 from tests.support.lstm import lstm_s8
 from tinyopt.board import load_board

@@ -157,7 +157,7 @@ def _firmware(
 
 
 def _open(request: BenchRequest, board: Board, elf: Path | None) -> AbstractContextManager[Device]:
-    from hil.device import open_device
+    from hil.opening import open_device
 
     return open_device(
         board,

@@ -109,7 +109,7 @@ def monitor_board(
     send: list[str],
     seconds: float,
 ) -> None:
-    from hil.device import open_device
+    from hil.opening import open_device
 
     board = load_board(name)
     if firmware is not None:
