@@ -152,6 +152,15 @@ class DynamicRange(Attributes):
     layer: Conv2d | DepthwiseConv2d | FullyConnected
     symmetric: bool
 
+    @staticmethod
+    def of(layer: Conv2d | DepthwiseConv2d | FullyConnected, symmetric: bool) -> DynamicRange:
+        """The same layer with a run-time range."""
+        if isinstance(layer, Conv2d):
+            return DynamicConv2d(layer, symmetric)
+        if isinstance(layer, DepthwiseConv2d):
+            return DynamicDepthwiseConv2d(layer, symmetric)
+        return DynamicFullyConnected(layer, symmetric)
+
     def describe(self) -> str:
         return " ".join(part for part in (self.layer.describe(), "symmetric" if self.symmetric else "") if part)
 

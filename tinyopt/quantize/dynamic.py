@@ -71,15 +71,6 @@ def with_dynamic_ranges(graph: Graph, config: DynamicRanges) -> Graph:
     return replace(result, metadata={**graph.metadata, "notes": "\n".join(lines)}) if notes else result
 
 
-def dynamic_attributes(layer: ops.Conv2d | ops.DepthwiseConv2d | ops.FullyConnected, symmetric: bool) -> ops.Attributes:
-    """The same layer with a run-time range."""
-    if isinstance(layer, ops.Conv2d):
-        return ops.DynamicConv2d(layer, symmetric)
-    if isinstance(layer, ops.DepthwiseConv2d):
-        return ops.DynamicDepthwiseConv2d(layer, symmetric)
-    return ops.DynamicFullyConnected(layer, symmetric)
-
-
 def _dynamic(graph: Graph, operator: Operator, config: DynamicRanges, name: str) -> tuple[Operator, Tensor]:
     """The operator with a run-time range, and its int8 weights, called ``name``."""
     layer, weights = operator.attributes, graph.ins(operator)[1]
@@ -92,7 +83,7 @@ def _dynamic(graph: Graph, operator: Operator, config: DynamicRanges, name: str)
     )
     tensor = Tensor(name, weights.shape, DType.INT8, restore(integers), quantization)
     inputs = (operator.inputs[0], name, *operator.inputs[2:])
-    return replace(operator, attributes=dynamic_attributes(layer, config.symmetric), inputs=inputs), tensor
+    return replace(operator, attributes=ops.DynamicRange.of(layer, config.symmetric), inputs=inputs), tensor
 
 
 def _obstacle(graph: Graph, operator: Operator, config: DynamicRanges) -> str | None:

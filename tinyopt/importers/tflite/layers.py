@@ -47,13 +47,39 @@ def _padding(
     return ops.Padding(top, bottom, left, right)
 
 
-def _parameters(node: Node, x: str, weights: str, bias: int, axis: int) -> list[str]:
-    """Inputs of a layer with constant weights: x, weights and the bias at input ``bias`` if there is one."""
+def _is_hybrid(node: Node, weights: str, axis: int) -> bool:
+    """Weights that TensorFlow Lite multiplies with inputs it rounds at run time: int8, zero point 0, one scale or one
+    per output channel."""
+    w = node.tensor(weights)
+    if w.dtype is not DType.INT8 or w.data is None or w.quantization is None:
+        return False
+    return w.quantization.axis in (None, axis) and not any(w.quantization.zero_points)
+
+
+def _emit_layer(
+    node: Node,
+    layer: ops.Conv2d | ops.DepthwiseConv2d | ops.FullyConnected,
+    x: str,
+    weights: str,
+    axis: int,
+    symmetric: bool,
+) -> None:
+    """A layer with its bias at input 2. ``symmetric``: how its input is rounded if activations are float32 and weights
+    int8."""
+    if node.tensor(x).dtype is DType.FLOAT32 and _is_hybrid(node, weights, axis):
+        node.emit(ops.DynamicRange.of(layer, symmetric), _parameters(node, x, weights, 2, axis, hybrid=True))
+    else:
+        node.emit(layer, _parameters(node, x, weights, 2, axis))
+
+
+def _parameters(node: Node, x: str, weights: str, bias: int, axis: int, *, hybrid: bool = False) -> list[str]:
+    """Inputs of a layer with constant weights: x, weights and the bias at input ``bias`` if there is one. ``hybrid``:
+    int8 weights of a float layer stay as they are."""
     kind = node.arithmetic(x)
     w = node.tensor(weights)
     if w.data is None:
         raise CannotLower(f"weights computed at run time ('{weights}')")
-    names = [x, node.float_weights(weights) if kind is DType.FLOAT32 else weights]
+    names = [x, node.float_weights(weights) if kind is DType.FLOAT32 and not hybrid else weights]
     w = node.tensor(names[1])
     if kind is not DType.FLOAT32:
         if w.dtype is not DType.INT8 or w.quantization is None:
@@ -62,7 +88,7 @@ def _parameters(node: Node, x: str, weights: str, bias: int, axis: int) -> list[
             raise CannotLower(f"weights quantized along axis {w.quantization.axis}; only axis {axis} is used")
         if any(w.quantization.zero_points):
             raise CannotLower("weights with a zero point other than 0")
-    elif w.dtype is not DType.FLOAT32:
+    elif w.dtype is not DType.FLOAT32 and not hybrid:
         raise CannotLower(f"float32 activations with {w.dtype.value} weights")
     if node.has(bias):
         name = node.input(bias)
@@ -89,7 +115,10 @@ def conv2d(node: Node) -> None:
     stride, dilation, size = _strides(node), _dilations(node), (kernel[1], kernel[2])
     padding = _padding(node, node.tensor(x).shape, size, stride, dilation)
     attributes = ops.Conv2d(stride, padding, dilation, channels // kernel[3], node.activation())
-    node.emit(attributes, _parameters(node, x, w, 2, axis=0))
+    # A hybrid convolution takes a symmetric range where its weights have one scale.
+    quantization = node.tensor(w).quantization
+    one_scale = quantization is not None and len(quantization.scales) == 1
+    _emit_layer(node, attributes, x, w, 0, symmetric=one_scale)
 
 
 @lowers("DEPTHWISE_CONV_2D")
@@ -104,7 +133,7 @@ def depthwise_conv2d(node: Node) -> None:
     stride, dilation, size = _strides(node), _dilations(node), (kernel[1], kernel[2])
     padding = _padding(node, node.tensor(x).shape, size, stride, dilation)
     attributes = ops.DepthwiseConv2d(stride, padding, dilation, multiplier, node.activation())
-    node.emit(attributes, _parameters(node, x, w, 2, axis=3))
+    _emit_layer(node, attributes, x, w, 3, symmetric=False)
 
 
 @lowers("TRANSPOSE_CONV")
@@ -141,7 +170,7 @@ def fully_connected(node: Node) -> None:
     x = node.reshaped(x, (*lead, weights.shape[1]))
     if weights.data is not None:
         attributes = ops.FullyConnected(node.activation())
-        node.emit(attributes, _parameters(node, x, w, 2, axis=0))
+        _emit_layer(node, attributes, x, w, 0, symmetric=not node.option("AsymmetricQuantizeInputs"))
     elif not node.has(2) and node.activation() == ops.NONE and len(lead) >= 1:
         node.arithmetic(x, w)
         node.emit(ops.MatMul(transpose_b=True), [x, w])

@@ -468,7 +468,7 @@ class Node:
             self.importer.spend(4 * weights.size)
             done[name] = self.importer.builder.constant(f"{name}/float", weights.quantization.dequantize(weights.data))
             self.importer.builder.note(
-                "the model is hybrid (float activations, int8 weights): its weights are used as float32 values, and "
-                "activations are not quantized at run time"
+                f"{self.code} '{self.name}' has float activations and {weights.dtype.value} weights: the weights are "
+                "used as float32 values, and activations are not rounded at run time"
             )
         return done[name]
