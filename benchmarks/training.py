@@ -19,10 +19,20 @@ from benchmarks.datasets import Split, cifar10, spoken_digits
 from benchmarks.networks import ds_cnn, resnet8
 from tinyopt.bridge import to_graph, to_torch
 from tinyopt.errors import TinyoptError
-from tinyopt.graph import Array, Graph, save_graph
+from tinyopt.graph import Array, Graph, Tensor, ops, save_graph
 from tinyopt.importers import load
 from tinyopt.optimise import optimise
-from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainSettings, evaluate, fit
+from tinyopt.train import (
+    Chain,
+    HorizontalFlip,
+    Noise,
+    PadCrop,
+    TimeShift,
+    TrainSettings,
+    evaluate,
+    fit,
+    insert_batch_norms,
+)
 from tinyopt.train.augment import Augment
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -33,8 +43,6 @@ IMAGES = TrainSettings(
     epochs=40, batch_size=128, learning_rate=3e-3, warm_up_epochs=1, weight_decay=1e-3, mixed_precision=True
 )
 FINE_TUNING = replace(IMAGES, epochs=20, optimiser="sgd", learning_rate=0.05, weight_decay=5e-4)
-EPSILON = 1e-3
-"""Of the batch norms of ``benchmarks.networks``."""
 
 
 def data_folder() -> Path:
@@ -49,52 +57,19 @@ def digits(channels: int, test_speaker: str | None) -> tuple[Graph, Split, Train
 
 
 def with_batch_norms(official: Graph, images: Array) -> Graph:
-    """The official float ResNet-8, whose batch norms are folded, as ``resnet8``, which has them, for inputs 0 to 1.
+    """The official float ResNet-8, whose batch norms are folded, with them, for inputs 0 to 1: the scores are the same.
 
-    Weights become as large as at the start of a training (He et al. 2015), batch norms have the statistics of
-    ``images`` [samples, 32, 32, 3] and the factors that make up for both: the scores are the same. Biases of shortcuts
-    go into the batch norm that they are added to.
+    Batch norms have the statistics of ``images`` [samples, 32, 32, 3]. Shortcuts have none, as in ``resnet8``.
     """
-    values = [
-        official.tensors[name].value for o in official.operators for name in o.inputs if _is_weight(official, name)
+    first = official.operators[0].inputs[1]
+    scaled = Tensor.constant(first, official.tensors[first].value * np.float32(255))
+    graph = official.with_operators(official.operators, [scaled])
+    shortcuts = [
+        o.name
+        for o in graph.operators
+        if isinstance(o.attributes, ops.Conv2d) and graph.tensors[o.inputs[1]].shape[1:3] == (1, 1)
     ]
-    pairs = list(zip(values[::2], values[1::2]))
-    pairs[0] = (pairs[0][0] * 255, pairs[0][1])
-    names = ["first", "stage_1a", "stage_1b", "stage_2a", "stage_2b", "stage_2/shortcut", "stage_3a", "stage_3b"]
-    names += ["stage_3/shortcut", "dense"]
-    given = dict(zip(names, pairs))
-    module = to_torch(resnet8())
-
-    def put(name: str, value: Array) -> None:
-        getattr(module.weights, module.attribute(name)).copy_(torch.tensor(np.asarray(value, np.float32)))
-
-    folded: dict[str, tuple[Array, Array]] = {}
-    with torch.no_grad():
-        for name, (weights, bias) in given.items():
-            if name == "dense" or name.endswith("/shortcut"):
-                put(f"{name}/weights", weights)
-                continue
-            scale = weights.reshape(len(weights), -1).std(1) / np.sqrt(2 / weights[0].size)
-            extra = given[f"{name[:-1]}/shortcut"][1] if f"{name[:-1]}/shortcut" in given and name[-1] == "b" else 0
-            folded[name] = (scale, bias + extra)
-            put(f"{name}/weights", weights / scale[:, None, None, None])
-            put(f"{name}/gamma", scale * np.sqrt(1 + EPSILON))
-            put(f"{name}/beta", bias + extra)
-        put("dense/bias", given["dense"][1])
-        module.eval()
-        taps = module.features(torch.tensor(images), list(folded))
-        for name, (scale, bias) in folded.items():
-            seen = taps[name].reshape(-1, len(scale)).double().numpy()
-            mean, variance = seen.mean(0), seen.var(0)
-            put(f"{name}/mean", mean)
-            put(f"{name}/variance", variance)
-            put(f"{name}/gamma", scale * np.sqrt(variance + EPSILON))
-            put(f"{name}/beta", bias + scale * mean)
-    return to_graph(module)
-
-
-def _is_weight(graph: Graph, name: str) -> bool:
-    return graph.tensors[name].is_constant and graph.tensors[name].size > 1
+    return insert_batch_norms(graph, images, skip=shortcuts)
 
 
 def official_with_batch_norms(data: Split) -> Graph:

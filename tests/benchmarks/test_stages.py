@@ -80,6 +80,6 @@ def test_batch_norms_that_are_put_back_leave_the_official_network_as_it_is() -> 
     official = load(path)
     graph = with_batch_norms(official, images)
     expected = to_torch(official).logits(torch.tensor(images * 255)).detach().numpy()
-    found = to_torch(graph).eval()(torch.tensor(images)).detach().numpy()
+    found = to_torch(graph).eval().logits(torch.tensor(images)).detach().numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
     assert sum(isinstance(o.attributes, ops.BatchNorm) for o in graph.operators) == 7

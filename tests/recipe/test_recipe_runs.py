@@ -71,6 +71,15 @@ def test_every_stage_leaves_its_model_its_figures_and_its_log(whole: RecipeResul
     assert load_graph(whole.folder / "04-quantize.tinyopt").is_quantized
 
 
+def test_batch_norms_can_be_put_back_before_training(folder: Path, tmp_path: Path) -> None:
+    stage = {"train": {**TRAIN["train"], "batch_norms": True}}
+    result = run_recipe(recipe(folder, stage, "quantize"), tmp_path)
+    kinds = [o.kind for o in load_graph(tmp_path / "01-train.tinyopt").operators]
+    assert kinds.count("BatchNorm") == 2  # behind the convolutions; the dense layer gives the scores
+    rows = {row.stage: row.metrics for row in result.report.rows}
+    assert (rows["train"].accuracy or 0) > 0.9 and (rows["quantize"].accuracy or 0) > 0.9
+
+
 def test_the_report_compares_the_stages(whole: RecipeResult) -> None:
     rows = {row.stage: row.metrics for row in whole.report.rows}
     assert list(rows) == ["original", "train", "prune", "distill", "quantize"]

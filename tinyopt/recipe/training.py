@@ -12,7 +12,17 @@ from tinyopt.errors import TrainingError
 from tinyopt.graph import Graph
 from tinyopt.quantize.aware import FINE_TUNING, TEACHER_ALPHA, TEACHER_TEMPERATURE, QuantizationAware, train_aware
 from tinyopt.recipe.kinds import Context, Outcome, Role, StageKind
-from tinyopt.train import Chain, HorizontalFlip, Noise, PadCrop, TimeShift, TrainResult, TrainSettings, fit
+from tinyopt.train import (
+    Chain,
+    HorizontalFlip,
+    Noise,
+    PadCrop,
+    TimeShift,
+    TrainResult,
+    TrainSettings,
+    fit,
+    insert_batch_norms,
+)
 from tinyopt.train.augment import Augment
 from tinyopt.train.log import describe
 
@@ -26,10 +36,12 @@ Augmentations: TypeAlias = tuple[HorizontalFlip | PadCrop | TimeShift | Noise, .
 @dataclass(frozen=True)
 class Training(TrainSettings):
     """The settings of ``tinyopt.train`` and ``augment``. ``keep_zeros``: weights that are zero at the start, as
-    pruning leaves them, stay zero."""
+    pruning leaves them, stay zero. ``batch_norms``: layers get one before training starts, where an imported model has
+    none (see ``insert_batch_norms``)."""
 
     augment: Augmentations = ()
     keep_zeros: bool = False
+    batch_norms: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,10 +107,11 @@ def new_notes(before: Graph, after: Graph) -> tuple[str, ...]:
 
 
 def _train(context: Context, config: Training) -> Outcome:
-    module = to_torch(context.graph)
+    samples = context.data.samples("train", context.graph)
+    module = to_torch(insert_batch_norms(context.graph, samples) if config.batch_norms else context.graph)
     result = fit(
         module,
-        context.data.samples("train", context.graph),
+        samples,
         context.data.optional("validation", context.graph),
         settings_of(config),
         augment=augmentation(config.augment),
