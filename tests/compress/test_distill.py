@@ -16,6 +16,7 @@ from tinyopt.bridge import GraphModule, to_graph, to_torch
 from tinyopt.compress.distill import (
     DistillationLoss,
     DistillSettings,
+    Teacher,
     attention_loss,
     distill,
     distill_chain,
@@ -165,6 +166,17 @@ def test_a_teacher_is_a_graph_a_file_a_module_or_a_function(teacher: Graph, tmp_
     student = to_torch(network(2))
     values = [float(DistillationLoss(student, form)(student, (x,), y).detach()) for form in forms]  # type: ignore[arg-type]
     assert values == pytest.approx([values[0]] * len(forms), rel=1e-4)
+
+
+def test_several_teachers_teach_the_mean_of_their_probabilities(teacher: Graph) -> None:
+    other, inputs = network(5, seed=3), (torch.from_numpy(images(6)[0]),)
+    scores, _ = Teacher([teacher, other])(inputs)
+    single = [Teacher(one)(inputs)[0].softmax(1) for one in (teacher, other)]
+    torch.testing.assert_close(scores.softmax(1), (single[0] + single[1]) / 2)
+    with pytest.raises(DataError, match="at least one teacher"):
+        Teacher([])
+    with pytest.raises(DataError, match="gives 3 scores"):
+        distill(network(4), [teacher, network(4, classes=3)], images(12))
 
 
 def test_a_quantized_graph_teaches_as_the_float_network_it_stands_for(teacher: Graph) -> None:

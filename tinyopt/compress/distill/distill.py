@@ -38,7 +38,8 @@ def distill(
     """The student (a float graph, trained or not) after learning from a teacher.
 
     ``teacher``: a graph (a quantized one is used as the float network that it approximates), a model file, a torch
-    module, or a function from a batch of each input to scores or probabilities. Scores are taken before a softmax at
+    module, a function from a batch of each input to scores or probabilities, or a list of such: classifiers that teach
+    the mean of their probabilities. Scores are taken before a softmax at
     the end of a graph. The other arguments are those of ``tinyopt.train.fit``; with ``alpha`` of 1, data need no
     labels. The teacher sees what the student sees: without augmentation and hints it runs once for every sample, else
     in every step.

@@ -13,8 +13,9 @@ from tinyopt.bridge import GraphModule, dequantize_graph, to_torch
 from tinyopt.errors import DataError
 from tinyopt.graph import Array, Graph
 
-TeacherLike: TypeAlias = "Graph | str | Path | nn.Module | Callable[..., Tensor] | Teacher"
-"""A graph, a model file, a torch module, or a function from batches of inputs to scores (or probabilities)."""
+TeacherLike: TypeAlias = "Graph | str | Path | nn.Module | Callable[..., Tensor] | Teacher | Sequence[TeacherLike]"
+"""A graph, a model file, a torch module, or a function from batches of inputs to scores (or probabilities); several of
+them teach the mean of their probabilities (Hinton et al. 2015)."""
 
 
 class Teacher:
@@ -26,14 +27,20 @@ class Teacher:
 
     def __init__(self, source: TeacherLike) -> None:
         self.module: Callable[..., Tensor | tuple[Tensor, ...]]
+        self.members: tuple[Teacher, ...] = ()
         if isinstance(source, Teacher):
-            self.module = source.module
+            self.module, self.members = source.module, source.members
         elif isinstance(source, (str, Path)):
             from tinyopt.importers import load
 
             self.module = _module(load(Path(source)))
         elif isinstance(source, Graph):
             self.module = _module(source)
+        elif isinstance(source, Sequence):
+            if not source:
+                raise DataError("give at least one teacher")
+            self.members = tuple(Teacher(one) for one in source)
+            self.module = self._mean
         else:
             self.module = source
         if isinstance(self.module, nn.Module):
@@ -56,6 +63,10 @@ class Teacher:
             first: Tensor = result[0] if isinstance(result, tuple) else result
             return _logits(torch.as_tensor(first).reshape(len(inputs[0]), -1).float()), {}
 
+    def _mean(self, *inputs: Tensor) -> Tensor:
+        """Probabilities [batch, classes] of all members together."""
+        return torch.stack([member(inputs)[0].softmax(1) for member in self.members]).mean(0)
+
     def over(self, inputs: tuple[Array, ...], device: torch.device, batch_size: int = 256) -> Tensor:
         """Scores of all samples [samples, classes], on the device."""
         parts = []
@@ -70,6 +81,8 @@ class Teacher:
         Raises:
             DataError: saying what differs.
         """
+        for member in self.members:
+            member.check(student)
         graph, theirs = student.graph, self.graph
         shapes = [graph.tensors[name].shape for name in graph.inputs]
         if theirs is not None:
