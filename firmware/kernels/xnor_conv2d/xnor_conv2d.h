@@ -14,6 +14,12 @@
  *   is 1 where sum >= thresholds[o]. Batch norm, bias, requantization and the next sign are in the thresholds.
  *
  * Input and output must not overlap. scratch: twice the words of a patch, unless contiguous is 1.
+ *
+ * ..._sliced and ..._mve store the same weights by outputs: uint32 [output_channels / 32 rounded up][kernel_height *
+ * kernel_width * channels + 1], bit o % 32 of a word for output o, and a last word of zeros. In the place of thresholds
+ * are limits (sliced.h says of what): uint32 [3][output_channels / 32 rounded up][planes + 1], bit o % 32 of word p
+ * being bit p of output o's limit. The third set is for pixels at the border, and not there without padding. scratch:
+ * two bytes for every sign of a patch, and for 64 more.
  */
 #ifndef TINYOPT_XNOR_CONV2D_H
 #define TINYOPT_XNOR_CONV2D_H
@@ -25,6 +31,9 @@
 typedef struct {
   const uint32_t *weights;
   const int32_t *thresholds;  /* [output_channels]; of ..._bits */
+  const uint32_t *limits;     /* of ..._bits_sliced and ..._bits_mve, where there are no thresholds */
+  const int32_t *totals;      /* [output_channels]: weights that are 1; of ..._s8_sliced and ..._s8_mve */
+  int32_t planes;             /* bits of a count of the signs of a patch; of these four */
   const int32_t *bias;        /* [output_channels]; this and the next fields of ..._s8 */
   const int32_t *multipliers; /* [output_channels], or [1] when per_channel is 0 */
   const int8_t *shifts;       /* as multipliers */
@@ -95,5 +104,14 @@ static inline void tinyopt_xnor_gather(const tinyopt_xnor_conv2d *op, const tiny
 /* Portable C. */
 void tinyopt_xnor_conv2d_s8_ref(const tinyopt_xnor_conv2d *op, const int32_t *input, int8_t *output, void *scratch);
 void tinyopt_xnor_conv2d_bits_ref(const tinyopt_xnor_conv2d *op, const int32_t *input, int32_t *output, void *scratch);
+
+/* Portable C, 32 output channels at a time. */
+void tinyopt_xnor_conv2d_s8_sliced(const tinyopt_xnor_conv2d *op, const int32_t *input, int8_t *output, void *scratch);
+void tinyopt_xnor_conv2d_bits_sliced(const tinyopt_xnor_conv2d *op, const int32_t *input, int32_t *output,
+                                     void *scratch);
+
+/* The same with Helium. */
+void tinyopt_xnor_conv2d_s8_mve(const tinyopt_xnor_conv2d *op, const int32_t *input, int8_t *output, void *scratch);
+void tinyopt_xnor_conv2d_bits_mve(const tinyopt_xnor_conv2d *op, const int32_t *input, int32_t *output, void *scratch);
 
 #endif

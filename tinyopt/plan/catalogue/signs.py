@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from tinyopt.execute.integer.convolution import output_multipliers
-from tinyopt.graph import Graph, Operator, ops
+from tinyopt.execute.integer.signs import pack_signs, unpack_signs
+from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.plan.catalogue.convolution import window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packing import output_limits, requantization
@@ -109,6 +112,121 @@ def _cost(graph: Graph, operator: Operator) -> float:
     return words + outputs + pixels * (100 + gather) + 300
 
 
+# ---- convolution, 32 outputs at a time ----
+
+_LARGEST_PATCH = 2**15 - 1
+"""Signs of a patch: their numbers are listed in 16 bits."""
+_INSIDE = 0.65
+"""Share of a patch at the border that lies inside the image."""
+
+
+def _has_border(graph: Graph, operator: Operator) -> bool:
+    return _whole_windows(graph, operator) < math.prod(graph.outs(operator)[0].shape[:3])
+
+
+def _accepts_sliced(packed: bool) -> Callable[[Graph, Operator], bool]:
+    accepts_packed = _accepts(packed)
+
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        return accepts_packed(graph, operator) and _patch(graph, operator) <= _LARGEST_PATCH
+
+    return accepts
+
+
+def _patch(graph: Graph, operator: Operator) -> int:
+    """Signs of a patch."""
+    a, w = operator.attributes, graph.ins(operator)[1]
+    assert isinstance(a, ops.XnorConv2d)
+    return a.channels * w.shape[1] * w.shape[2]
+
+
+def _lower_sliced(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, (x, w, third), y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    size = _patch(graph, operator)
+    positive = unpack_signs(w.value, a.channels).reshape(w.shape[0], size) > 0
+    totals = positive.sum(axis=1, dtype=np.int64)
+    planes = max(size.bit_length(), 4)
+    parameters: dict[str, Value] = {"weights": Constant(_rows_of_outputs(positive), source=w.name)}
+    if a.packed:
+        limits = _limits(totals, third.value.astype(np.int64), size, planes + 1)
+        if not _has_border(graph, operator):
+            limits = limits[:2]
+        parameters["limits"] = Constant(limits, source=third.name)
+    else:
+        parameters |= {
+            "totals": Constant(totals.astype(np.int32), source=w.name),
+            "bias": Constant(third.value, source=third.name),
+            **requantization(*output_multipliers(x, w, y)),
+            **output_limits(y, a.activation),
+        }
+    parameters |= {
+        "planes": planes,
+        "channels": a.channels,
+        **window_fields(a, x, y, (w.shape[1], w.shape[2])),
+        "output_channels": w.shape[0],
+    }
+    return Call(kernel, operator, parameters, (x.name,), (y.name,), 2 * (size + 64))
+
+
+def _rows_of_outputs(positive: Array) -> Array:
+    """bool [O,signs] → uint32 [ceil(O/32),signs+1]: bit ``o % 32`` of a word is output ``o``; the last word is 0."""
+    words = pack_signs(positive.T).T
+    return np.ascontiguousarray(np.pad(words, ((0, 0), (0, 1)))).view(np.uint32)
+
+
+def _limits(totals: Array, thresholds: Array, size: int, bits: int) -> Array:
+    """uint32 [3,ceil(O/32),bits]: what the counts of ``sliced.h`` are compared with. One set for the rows of zeros of
+    whole patches, one for those of ones, one for the border."""
+    most = (size - thresholds) // 2  # differences with which the sum still reaches the threshold
+    sets = np.stack([most + totals + 1, totals + size - most, size - thresholds + 1]).clip(0, 2 * size + 1)
+    spare = -sets.shape[1] % 32
+    sets = np.pad(sets, ((0, 0), (0, spare)))
+    if spare:
+        sets[1, -spare:] = 2 * size + 1  # ends as 0 too
+    slices = [pack_signs((sets >> bit & 1).astype(bool)) for bit in range(bits)]
+    return np.ascontiguousarray(np.stack(slices, axis=-1)).view(np.uint32)
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """Cycles: to list a row of weights, to add it to a word of outputs, and of that word besides."""
+
+    listed: float
+    added: float
+    block: float
+
+
+_SLICED, _MVE = _Rates(8.5, 11.5, 300), _Rates(7, 4.5, 500)
+"""Fitted on the emulated M4 and M55."""
+
+
+def _cost_sliced(graph: Graph, operator: Operator, rates: _Rates) -> float:
+    a, w, y = operator.attributes, graph.ins(operator)[1], graph.outs(operator)[0]
+    assert isinstance(a, ops.XnorConv2d)
+    pixels, whole, size = math.prod(y.shape[:3]), _whole_windows(graph, operator), _patch(graph, operator)
+    border, blocks = pixels - whole, -(-w.shape[0] // 32)
+    listed = size * (whole + _INSIDE * border)
+    added = size * (0.5 * whole + _INSIDE * border)
+    outputs = rates.block * blocks * (pixels + border) + (0 if a.packed else 110 * pixels * w.shape[0])
+    return rates.listed * listed + rates.added * added * blocks + outputs + 200 * pixels + 300
+
+
+def _sliced(name: str, packed: bool) -> Kernel:
+    kind = "bits" if packed else "s8"
+    return Kernel(
+        name=f"xnor_conv2d_{kind}_{name}",
+        family="xnor_conv2d",
+        source=f"{name}.c",
+        accepts=_accepts_sliced(packed),
+        lower=_lower_sliced,
+        cost=partial(_cost_sliced, rates=_MVE if name == "mve" else _SLICED),
+        requires=frozenset({"mve"} if name == "mve" else ()),
+        needs=("common.h", "signs.h", "window.h", *(("mve.h",) if name == "mve" else ())),
+        uses_scratch=True,
+    )
+
+
 def _kernel(name: str, packed: bool) -> Kernel:
     kind = "bits" if packed else "s8"
     return Kernel(
@@ -134,4 +252,8 @@ KERNELS = (
     ),
     _kernel("ref", packed=False),
     _kernel("ref", packed=True),
+    _sliced("sliced", packed=False),
+    _sliced("sliced", packed=True),
+    _sliced("mve", packed=False),
+    _sliced("mve", packed=True),
 )
