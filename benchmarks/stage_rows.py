@@ -16,7 +16,6 @@ from tinyopt.bridge import dequantize_graph, to_graph, to_torch
 from tinyopt.compress.distill import DistillSettings, distill
 from tinyopt.compress.factorize import PredictedCycles
 from tinyopt.compress.prune import (
-    ActivationStatistics,
     BlockPruning,
     GradualCubic,
     Iterative,
@@ -146,15 +145,15 @@ class Row:
     make: Callable[[Lab], Graph]
 
 
-def cycles(ratio: float) -> StructuredPruning:
-    """Channels leave until the plan predicts this share of the int8 network's cycles."""
-    target = Target(PredictedCycles(load_board(PLANNED_FOR)), ratio=ratio)
-    return StructuredPruning(target=target, criterion=ActivationStatistics(), scope="layer", multiple=4)
+def half_the_cycles(task: Task) -> StructuredPruning:
+    """Channels leave until the plan predicts half the int8 network's cycles."""
+    target = Target(PredictedCycles(load_board(PLANNED_FOR)), ratio=task.half)
+    return replace(task.channels, amount=None, target=target)
 
 
-def parameters(at_most: int) -> StructuredPruning:
+def parameters(task: Task, at_most: int) -> StructuredPruning:
     """Channels leave until so many parameters are left."""
-    return StructuredPruning(target=Target("parameters", at_most=at_most), scope="layer", multiple=4)
+    return replace(task.fewest, amount=None, target=Target("parameters", at_most=at_most))
 
 
 def one_shot(lab: Lab, config: PruningConfig, share: float = 1.0) -> Graph:
@@ -166,7 +165,7 @@ def iterative(lab: Lab, config: PruningConfig) -> Graph:
 
 
 def gradual(lab: Lab, config: UnstructuredPruning | BlockPruning) -> Graph:
-    return lab.pruned(lab.graph("float"), config, GradualCubic(lab.tuning(), interval=20))
+    return lab.pruned(lab.graph("float"), config, GradualCubic(lab.tuning(lab.task.zeros), interval=20))
 
 
 def widths(task: Task) -> list[Row]:
@@ -192,9 +191,9 @@ def widths(task: Task) -> list[Row]:
 
 def halves() -> list[Row]:
     return [
-        Row("half-once-float", "one-shot, float32", HALF, lambda lab: one_shot(lab, cycles(0.47))),
+        Row("half-once-float", "one-shot, float32", HALF, lambda lab: one_shot(lab, half_the_cycles(lab.task))),
         Row("half-once", "one-shot, int8", HALF, lambda lab: lab.post_training(lab.graph("half-once-float"))),
-        Row("half-steps-float", f"{STEPS} steps, float32", HALF, lambda lab: iterative(lab, cycles(0.47))),
+        Row("half-steps-float", f"{STEPS} steps, float32", HALF, lambda lab: iterative(lab, half_the_cycles(lab.task))),
         Row("half-steps", f"{STEPS} steps, int8", HALF, lambda lab: lab.post_training(lab.graph("half-steps-float"))),
     ]
 
@@ -203,12 +202,12 @@ def order() -> list[Row]:
     """Both ways with the same training: before, between and after, and the same target."""
 
     def prune_then_quantize(lab: Lab) -> Graph:
-        small = one_shot(lab, cycles(0.47), lab.task.aware["int4"] / lab.task.tuning.epochs)
+        small = one_shot(lab, half_the_cycles(lab.task), lab.task.aware["int4"] / lab.task.tuning.epochs)
         return lab.aware(small, "int4", lab.graph("float"))
 
     def quantize_then_prune(lab: Lab) -> Graph:
         narrow = dequantize_graph(lab.graph("int4-qat"))
-        small = lab.pruned(narrow, cycles(0.47), OneShot())
+        small = lab.pruned(narrow, half_the_cycles(lab.task), OneShot())
         return lab.aware(small, "int4", lab.graph("float"))
 
     return [
@@ -219,11 +218,10 @@ def order() -> list[Row]:
 
 def sizes(task: Task) -> list[Row]:
     """About the bytes of the binary network, by each way of getting there."""
-    least = 14_000 if task.name == "images" else 8_800
 
     def pruned_to(count: int, form: str | None) -> Callable[[Lab], Graph]:
         def make(lab: Lab) -> Graph:
-            small = iterative(lab, parameters(count))
+            small = iterative(lab, parameters(task, count))
             if form is None:
                 return small
             return lab.aware(small, form, lab.graph("float"))
@@ -231,9 +229,9 @@ def sizes(task: Task) -> list[Row]:
         return make
 
     rows = [
-        Row("size-float", "pruned alone, float32", SIZE, pruned_to(round(0.31 * least), None)),
-        Row("size-int8", "pruned, then int8", SIZE, pruned_to(round(0.78 * least), "int8")),
-        Row("size-int4", "pruned, then int4", SIZE, pruned_to(round(1.45 * least), "int4")),
+        Row("size-float", "pruned alone, float32", SIZE, pruned_to(round(0.31 * task.least), None)),
+        Row("size-int8", "pruned, then int8", SIZE, pruned_to(round(0.78 * task.least), "int8")),
+        Row("size-int4", "pruned, then int4", SIZE, pruned_to(round(1.45 * task.least), "int4")),
     ]
     rows.append(Row("size-binary", "quantized alone, binary", SIZE, lambda lab: lab.graph("binary-qat")))
     return rows
@@ -270,7 +268,7 @@ def zeros() -> list[Row]:
             "zeros-2-4",
             "2 of 4",
             ZEROS,
-            lambda lab: lab.post_training(one_shot(lab, NMPruning(2, 4))),
+            lambda lab: lab.post_training(one_shot(lab, NMPruning(2, 4), lab.task.zeros)),
         )
     ]
     for percent in (50, 75, 90):
@@ -303,7 +301,12 @@ def recipes(task: Task) -> list[Row]:
     """Pruned in steps, taught by the network before, then integers by training."""
     if task.name != "images":
         return [
-            Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, parameters(2_400))),
+            Row(
+                "least-pruned",
+                "pruned in steps, float32",
+                RECIPE,
+                lambda lab: iterative(lab, parameters(lab.task, 2_400)),
+            ),
             Row(
                 "least-taught",
                 "then taught",
@@ -318,12 +321,17 @@ def recipes(task: Task) -> list[Row]:
             ),
         ]
     return [
-        Row("least-pruned", "pruned in steps, float32", RECIPE, lambda lab: iterative(lab, parameters(40_000))),
+        Row(
+            "least-pruned",
+            "pruned, float32",
+            RECIPE,
+            lambda lab: one_shot(lab, parameters(lab.task, 112_000), 0.5),
+        ),
         Row(
             "least-int4",
             "then int4 by training",
             RECIPE,
-            lambda lab: lab.aware(lab.graph("least-pruned"), "int4", lab.graph("float")),
+            lambda lab: lab.aware(lab.graph("least-pruned"), "int4", epochs=3),
         ),
     ]
 
