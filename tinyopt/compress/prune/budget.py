@@ -12,8 +12,8 @@ from tinyopt.graph import Graph, graph_macs, parameter_bytes
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """A pruned graph and what there is to tell about it. ``share``: the candidate of a bisection that met its limit;
-    None where there was nothing to choose."""
+    """A pruned graph and what there is to tell about it. ``share``: the candidate of a bisection that was taken; None
+    where there was none."""
 
     graph: Graph
     notes: tuple[str, ...] = ()
@@ -76,11 +76,12 @@ def bisect(graph: Graph, target: Target, candidate: Callable[[float], Graph], st
         return costs[k]
 
     if cost(0) <= limit:
-        return Outcome(graph, (nothing_to_do(cost(0), limit, target),))
+        return Outcome(graph, (nothing_to_do(cost(0), limit, target),), 0.0)
     low, high = 0, steps
     if cost(high) > limit:
         best = min(costs, key=lambda k: costs[k])
-        return Outcome(graph if best == 0 else candidate(best / steps), (missed(costs[best], limit, target),))
+        note = missed(costs[best], limit, target)
+        return Outcome(graph if best == 0 else candidate(best / steps), (note,), best / steps)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if cost(middle) <= limit else (middle, high)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -71,15 +72,27 @@ def frozen_layers(coupling: Coupling) -> dict[str, str]:
     return found
 
 
-def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
-    """The network of ``measured`` without its least important groups of channels.
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """``removed``: the groups of ``coupling`` that leave. ``counts``: how many of each of ``families``. ``graph``:
+    without them, what they gave made up for where the configuration asks for it."""
+
+    coupling: Coupling
+    families: tuple[Family, ...]
+    counts: tuple[int, ...]
+    removed: frozenset[int]
+    graph: Graph
+    notes: tuple[str, ...] = ()
+
+
+def candidates(coupling: Coupling, config: StructuredPruning) -> list[Family]:
+    """The families that the configuration lets shrink.
 
     Raises:
-        TinyoptError: when there is nothing of that kind to remove.
+        TinyoptError: when there are none, or a pattern of ``skip`` fits nothing.
     """
-    graph = measured.module.graph
+    graph = coupling.graph
     weight_readers(graph, config.skip)  # checks the patterns
-    coupling = trace(graph)
     chosen = [
         family
         for family in families(coupling)
@@ -87,14 +100,35 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
         and (config.unit == "all" or family.convolutional == (config.unit == "channels"))
         and len(family.groups) > 1
     ]
-    frozen = frozen_layers(coupling)
-    notes = tuple(f"pruning: '{name}' keeps its channels: {reason}" for name, reason in frozen.items())
     if not chosen:
         unit = "channels or neurons" if config.unit == "all" else config.unit
         raise TinyoptError(
             f"'{graph.name}' has no {unit} that could leave"
-            + "".join(f"; '{name}': {reason}" for name, reason in list(frozen.items())[:3])
+            + "".join(f"; '{name}': {reason}" for name, reason in list(frozen_layers(coupling).items())[:3])
         )
+    return chosen
+
+
+def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
+    """The network of ``measured`` without its least important groups of channels.
+
+    Raises:
+        TinyoptError: when there is nothing of that kind to remove.
+    """
+    choice = choose_channels(measured, config)
+    return Outcome(choice.graph, choice.notes)
+
+
+def choose_channels(measured: Measured, config: StructuredPruning) -> Choice:
+    """Which groups leave the network of ``measured``.
+
+    Raises:
+        TinyoptError: when there is nothing of that kind to remove.
+    """
+    graph = measured.module.graph
+    coupling = trace(graph)
+    chosen = candidates(coupling, config)
+    notes = tuple(f"pruning: '{name}' keeps its channels: {why}" for name, why in frozen_layers(coupling).items())
     picker = Picker(coupling, config, chosen, group_scores(coupling, measured))
     kind: Literal["mean", "linear"] = "linear" if config.compensate == "linear" else "mean"
     statistics = input_statistics(coupling, measured, kind) if config.compensate else None
@@ -105,27 +139,31 @@ def prune_channels(measured: Measured, config: StructuredPruning) -> Outcome:
         source = coupling if statistics is None else compensated(coupling, removed, statistics)
         return remove_groups(source, removed)
 
+    def made(counts: list[int], *more: str) -> Choice:
+        removed = picker.removed(counts)
+        return Choice(coupling, tuple(chosen), tuple(counts), removed, without(removed), (*notes, *more))
+
     def candidate(share: float) -> Graph:
         return without(picker.removed(picker.counts(share)))
 
     if config.target is None:
         assert config.amount is not None
-        return Outcome(candidate(config.amount), notes)
-    limit = limit_of(graph, config.target)
+        return made(picker.counts(config.amount))
+    target, limit = config.target, limit_of(graph, config.target)
     if config.scope in ("layer", "global"):
-        outcome = bisect(graph, config.target, candidate, picker.total, limit)
-        if outcome.share is None:
-            return Outcome(outcome.graph, (*notes, *outcome.notes))
+        outcome = bisect(graph, target, candidate, picker.total, limit)
+        assert outcome.share is not None
         counts = picker.counts(outcome.share)
+        if outcome.share == 0:
+            return made(counts, *outcome.notes)
     else:
-        start = cost_of(graph, config.target)
+        start = cost_of(graph, target)
         if start <= limit:
-            return Outcome(graph, (*notes, nothing_to_do(start, limit, config.target)))
-        counts = _step_by_step(picker, measured, config.target, limit, without)
-    smaller, cost = _given_back(picker, counts, config.target, limit, without)
-    if cost > limit:
-        return Outcome(smaller, (*notes, missed(cost, limit, config.target)))
-    return Outcome(smaller, (*notes, reached(cost, cost_of(graph, config.target), config.target)))
+            return made([0] * len(chosen), nothing_to_do(start, limit, target))
+        counts = _step_by_step(picker, measured, target, limit, without)
+    counts, cost = _given_back(picker, counts, target, limit, without)
+    note = missed(cost, limit, target) if cost > limit else reached(cost, cost_of(graph, target), target)
+    return made(counts, note)
 
 
 _Without = Callable[[frozenset[int]], Graph]
@@ -145,16 +183,14 @@ def _step_by_step(picker: Picker, measured: Measured, target: Target, limit: flo
 
 def _given_back(
     picker: Picker, counts: list[int], target: Target, limit: float, without: _Without
-) -> tuple[Graph, float]:
+) -> tuple[list[int], float]:
     """What was taken too much: one step of one layer after the other comes back where the limit allows it, the most
     important first. With the cost of what came of it."""
-    graph = without(picker.removed(counts))
-    cost = cost_of(graph, target)
+    cost = cost_of(without(picker.removed(counts)), target)
     for place in picker.by_importance(counts):
         trial = list(counts)
         trial[place] = max(trial[place] - picker.steps[place], 0)
-        candidate = without(picker.removed(trial))
-        found = cost_of(candidate, target)
+        found = cost_of(without(picker.removed(trial)), target)
         if cost < found <= limit:
-            graph, counts, cost = candidate, trial, found
-    return graph, cost
+            counts, cost = trial, found
+    return counts, cost
