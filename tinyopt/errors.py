@@ -52,6 +52,19 @@ class UnsupportedOperatorsError(ModelError):
         super().__init__("\n".join(lines))
 
 
+class NotApplicableError(ModelError):
+    """A technique does not apply to some layers, and was asked to stop there instead of leaving them as they are.
+
+    ``reasons``: which layer and why, one line each.
+    """
+
+    def __init__(self, technique: str, reasons: Sequence[str], *, advice: str = "") -> None:
+        self.reasons = tuple(reasons)
+        lines = [f"{technique} does not apply to every layer:", *(f"  {reason}" for reason in self.reasons)]
+        lines.append(advice or "Without 'strict', these layers are left as they are.")
+        super().__init__("\n".join(lines))
+
+
 class DataError(TinyoptError):
     """Input or calibration data cannot be read or does not fit the model."""
 

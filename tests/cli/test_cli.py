@@ -131,3 +131,21 @@ def test_boards_are_listed_shown_and_checked(tmp_path: Path) -> None:
     result = cli("boards", "check", str(bad))
     assert result.returncode == 6
     assert "core" in result.stderr
+
+
+def test_an_interrupted_command_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from tinyopt import recipe
+    from tinyopt.cli import main
+
+    def interrupt(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "r.yaml").write_text("model: example:digits\nboard: mps2_an386\nstages: [run]\n")
+    monkeypatch.setattr(recipe, "run_recipe", interrupt)
+    monkeypatch.setattr(sys, "argv", ["tinyopt", "recipe", "run", str(tmp_path / "r.yaml"), "-o", "results"])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 130
+    assert "run the recipe again to go on from what is in 'results'" in capsys.readouterr().err

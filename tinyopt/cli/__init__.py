@@ -22,9 +22,20 @@ def main() -> None:
 
         Console(stderr=True, soft_wrap=True).print(Text.assemble(("error: ", "bold red"), str(error)))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except (KeyboardInterrupt, SystemExit) as stop:
+        interruption = _interruption(stop)
+        if interruption is None:
+            raise
+        print(str(interruption) or "interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _interruption(stop: BaseException) -> KeyboardInterrupt | None:
+    """The Ctrl-C behind an exit: the command-line library turns it into exit code 130 and keeps the message."""
+    cause: BaseException | None = stop
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__ or cause.__context__
+    return cause

@@ -76,6 +76,7 @@ def qat(
         float, typer.Option("--freeze-ranges", help="Keep all ranges and scales after this share of the epochs.")
     ] = 1.0,
     fold_first: Annotated[bool, typer.Option("--fold-first", help="Fold batch norms before training.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop where a layer would stay in float32.")] = False,
     float_io: Annotated[bool, typer.Option("--float-io", help="Keep float32 inputs and outputs.")] = False,
     folder: FolderOption = None,
     resume: ResumeOption = True,
@@ -101,6 +102,7 @@ def qat(
         freeze_batch_norm=freeze_batch_norm,
         freeze_ranges=freeze_ranges,
         float_io=float_io,
+        strict=strict,
     )
     settings = TrainSettings(
         epochs=epochs,

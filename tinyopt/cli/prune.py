@@ -93,6 +93,9 @@ def prune(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--skip", metavar="LAYER", help="Leave this layer (* and ? allowed). May be repeated."),
     ] = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where the pruning does not apply to a layer that is not skipped.")
+    ] = False,
     data: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option("--data", "-d", help="For criteria and training: .npz, .npy, a folder, or random:SEED:N."),
@@ -150,7 +153,14 @@ def prune(
     samples, held_out = samples_for(data, graph), samples_for(validation, graph)
     with progress("pruning") as step:
         result = prune_graph(
-            graph, config, samples, schedule=plan, validation=held_out, folder=folder, on_progress=step
+            graph,
+            config,
+            samples,
+            schedule=plan,
+            validation=held_out,
+            folder=folder,
+            strict=strict,
+            on_progress=step,
         )
     save_graph(result, output)
     report = pruning_report(graph, result)

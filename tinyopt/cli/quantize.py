@@ -81,6 +81,9 @@ def quantize(
         typer.Option("--board", "-b", help="Costs of layers are those of this board; else bits of weights count."),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=0, help="Use the first N samples; 0 uses all.")] = 0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop where a layer or a technique would be left out, and say which.")
+    ] = False,
     float_io: Annotated[bool, typer.Option("--float-io", help="Keep float32 inputs and outputs.")] = False,
     data: Annotated[
         Optional[str],  # noqa: UP045
@@ -123,6 +126,7 @@ def quantize(
         overrides=_overrides(layer or []),
         techniques=_techniques(technique or [], steps, seed),
         float_io=float_io,
+        strict=strict,
     )
     formats = [weight_format(name) for name in choices.split(",")]
     budget = None

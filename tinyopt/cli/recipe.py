@@ -37,10 +37,12 @@ def run(
     from tinyopt.recipe import load_recipe, render, run_recipe
 
     recipe = load_recipe(file)
-    with _Display() as display:
-        result = run_recipe(
-            recipe, output or Path(recipe.name), resume=resume, on_progress=display.step, on_stage=display.stage
-        )
+    folder = output or Path(recipe.name)
+    try:
+        with _Display() as display:
+            result = run_recipe(recipe, folder, resume=resume, on_progress=display.step, on_stage=display.stage)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"interrupted; run the recipe again to go on from what is in '{folder}'") from None
     if json_output:
         print_json(result.report.to_json())
     else:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 from tinyopt.bridge import dequantize_graph
 from tinyopt.data import Samples, Spec, load_samples
-from tinyopt.errors import DataError, ModelError
+from tinyopt.errors import DataError, ModelError, NotApplicableError
 from tinyopt.graph import DType, Graph
 from tinyopt.optimise import optimise
 from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
@@ -37,6 +37,9 @@ class PostTraining:
 
     ``techniques``: run in the given order: those that rewrite the float graph first, then, at every layer in turn,
     those that change its integers (see ``tinyopt.quantize.technique``).
+
+    ``strict``: an operator that has no integer form, or a layer to which a technique does not apply, is an error; else
+    it is left as it is, and the notes say so.
     """
 
     calibration: CalibrationMethod = field(default_factory=MaxRange)
@@ -48,6 +51,7 @@ class PostTraining:
     overrides: Mapping[str, WeightFormat] = field(default_factory=dict, hash=False)
     techniques: tuple[Technique, ...] = ()
     activations: DType = DType.INT8
+    strict: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
@@ -78,6 +82,7 @@ def quantize(
 
     Raises:
         ModelError: when the graph is quantized already or has no float activations.
+        NotApplicableError: when the configuration is strict and something does not apply to a layer.
         DataError: when the calibration data do not fit or make an activation NaN or infinite, or an override names no
             layer.
     """
@@ -102,6 +107,7 @@ def quantize(
             changed = technique.prepare(setting)
             setting = replace(setting, graph=changed.graph)
             notes += changed.notes
+    _check_strict(config, notes)
     seen = calibrate(setting.graph, samples, on_progress=on_progress)
     operators = [operator for operator in setting.graph.operators if operator.name in {o.name for o in operators}]
     formats = Formats(
@@ -117,7 +123,13 @@ def quantize(
         float_io=config.float_io,
     )
     changed = reconstruct(result, setting, [t for t in config.techniques if isinstance(t, IntegerTechnique)])
+    _check_strict(config, changed.notes)
     return _with_notes(changed.graph, changed.notes)
+
+
+def _check_strict(config: PostTraining, notes: Sequence[str]) -> None:
+    if config.strict and notes:
+        raise NotApplicableError("post-training quantization", notes)
 
 
 def _silent(_technique: str, _done: int, _steps: int) -> None:

@@ -31,11 +31,12 @@ from tinyopt.recipe.training import Augmentations, augmentation, new_notes, trai
 @dataclass(frozen=True)
 class Prune:
     """``pruning``: what leaves, and by which measure; ``schedule``: how, and the training on the way; ``augment``: of
-    that training."""
+    that training. ``strict``: layers that the pruning does not apply to are an error."""
 
     pruning: UnstructuredPruning | NMPruning | BlockPruning | StructuredPruning
     schedule: OneShot | Iterative | GradualCubic | LotteryTicket = field(default_factory=OneShot)
     augment: Augmentations = ()
+    strict: bool = False
 
 
 def _prune(context: Context, config: Prune) -> Outcome:
@@ -48,6 +49,7 @@ def _prune(context: Context, config: Prune) -> Outcome:
         validation=context.data.optional("validation", context.graph),
         augment=augmentation(config.augment),
         folder=context.folder,
+        strict=config.strict,
         on_progress=lambda done, total: context.on_progress("pruning", done, total),
     )
     facts = {k: v for k, v in pruning_report(context.graph, result).to_json().items() if k != "notes"}

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from tinyopt.bridge import GraphModule, dequantize_graph, to_graph, to_torch
-from tinyopt.compress.prune.budget import Outcome, cost_of, limit_of
+from tinyopt.compress.prune.budget import Outcome
 from tinyopt.compress.prune.config import (
     GradualCubic,
     Iterative,
@@ -27,10 +27,12 @@ from tinyopt.compress.prune.config import (
 from tinyopt.compress.prune.layers import prune_layers
 from tinyopt.compress.prune.masks import Masks, choose_masks, prunable_weights
 from tinyopt.compress.prune.modules import GradualPruning, KeepZeros, WeightsAtStep, apply_masks, mask_of
-from tinyopt.compress.prune.scores import Measured, needs_data, weight_scores
-from tinyopt.compress.prune.structured import prune_channels
+from tinyopt.compress.prune.over_time import gradually, rewound, stage_of
+from tinyopt.compress.prune.scores import Measured, needs_data, skipped, weight_readers, weight_scores
+from tinyopt.compress.prune.structured import frozen_layers, prune_channels
+from tinyopt.compress.prune.tracing import trace
 from tinyopt.data import Samples
-from tinyopt.errors import DataError, ModelError, TinyoptError
+from tinyopt.errors import DataError, ModelError, NotApplicableError, TinyoptError
 from tinyopt.graph import Graph
 from tinyopt.train import Callback, CrossEntropy, Dataset, DatasetLike, Loss, TrainSettings, fit
 from tinyopt.train.augment import Augment
@@ -52,8 +54,11 @@ class _Work:
     validation: DatasetLike | None
     loss: Loss
     augment: Augment | None
-    on_progress: OnProgress
+    progress: OnProgress
     folder: Path | None
+
+    def on_progress(self, done: int, total: int) -> None:
+        self.progress(done, total)
 
     def measured(self, module: GraphModule) -> Measured:
         return Measured(module, self.config.criterion, self.data, self.loss)
@@ -86,6 +91,7 @@ def prune(
     loss: Loss | None = None,
     augment: Augment | None = None,
     folder: str | Path | None = None,
+    strict: bool = False,
     on_progress: OnProgress = _ignore,
 ) -> Graph:
     """A float graph with fewer weights that count.
@@ -95,13 +101,16 @@ def prune(
     activations (labels are not needed), and labelled ones for Taylor and for schedules that train. ``validation``,
     ``loss`` (cross-entropy), ``augment``: as in ``tinyopt.train.fit``. ``schedule``: ``OneShot()`` by default.
     ``folder``: for the checkpoints of every training of the schedule; the same call goes on from there after an
-    interruption, to the same result. ``on_progress``: called with (steps done, steps) of the schedule.
+    interruption, to the same result. ``strict``: a layer to which the pruning does not apply, and that the
+    configuration does not skip, is an error; else it is left as it is. ``on_progress``: called with (steps done, steps)
+    of the schedule.
 
     What there is to tell (layers that keep their channels and why, a target that was missed) is in the graph's notes;
     ``pruning_report(before, after)`` has the figures. The names of constants stay.
 
     Raises:
         ModelError: when the graph is quantized: pruning comes first.
+        NotApplicableError: when ``strict`` and there are layers to which the pruning does not apply.
         DataError: when a criterion or a schedule needs data and there are none, or they do not fit.
         TinyoptError: when nothing in the graph fits the configuration.
     """
@@ -111,6 +120,10 @@ def prune(
             "tinyopt.bridge.dequantize_graph)"
         )
     graph = dequantize_graph(graph)  # layers with run-time ranges
+    if strict and (left := _left_alone(graph, config)):
+        raise NotApplicableError(
+            "pruning", left, advice="Skip these layers by name, or leave out 'strict': they are then left as they are."
+        )
     schedule = schedule or OneShot()
     module = to_torch(graph)
     labelled = isinstance(config.criterion, Taylor) or _trains(schedule) or _tries(config)
@@ -232,12 +245,20 @@ def _prune_weights(module: GraphModule, config: WeightPruning, schedule: Schedul
     return Outcome(to_graph(module), notes)
 
 
-def _left_alone(graph: Graph, config: WeightPruning) -> tuple[str, ...]:
-    """Layers that an n:m pattern does not fit, named."""
+def _left_alone(graph: Graph, config: PruningConfig) -> tuple[str, ...]:
+    """Layers that the pruning does not apply to, and why: those that an n:m pattern does not fit, those whose channels
+    cannot leave."""
+    if isinstance(config, StructuredPruning):
+        if config.unit == "layers":
+            return ()
+        frozen = frozen_layers(trace(graph))
+        return tuple(
+            f"pruning: '{name}' keeps its channels: {reason}"
+            for name, reason in frozen.items()
+            if not skipped(name, config.skip)
+        )
     if not isinstance(config, NMPruning):
         return ()
-    from tinyopt.compress.prune.scores import weight_readers
-
     chosen = set(prunable_weights(graph, config))
     return tuple(
         f"pruning: '{operator.name}' ({operator.kind}) has too few weights per output channel for {config.n}:{config.m}"
@@ -262,22 +283,15 @@ def _put_back(module: GraphModule, rewind: WeightsAtStep) -> None:
 
 
 def _prune_structure(graph: Graph, config: StructuredPruning, schedule: Schedule, work: _Work) -> Outcome:
-    if isinstance(schedule, (GradualCubic, LotteryTicket)):
-        raise TinyoptError(
-            f"{type(schedule).__name__} is for masks; structured pruning takes OneShot or Iterative"
-            " (several steps with training between)"
-        )
+    if isinstance(schedule, GradualCubic):
+        return gradually(graph, config, schedule, work)
+    if isinstance(schedule, LotteryTicket):
+        return rewound(graph, config, schedule, work)
     steps = 1 if isinstance(schedule, OneShot) else schedule.steps
-    start = None if config.target is None else cost_of(graph, config.target)
-    limit = None if config.target is None else limit_of(graph, config.target)
+    whole = graph
     notes: list[str] = []
     for step in range(1, steps + 1):
-        stage = replace(config, layer_limit=1 - (1 - config.layer_limit) ** (1 / steps))
-        if config.amount is not None:
-            stage = replace(stage, amount=1 - (1 - config.amount) ** (1 / steps))
-        elif config.target is not None and start is not None and limit is not None:
-            now = max(start, limit) * (limit / max(start, limit)) ** (step / steps)
-            stage = replace(stage, target=replace(config.target, at_most=now, ratio=None))
+        stage = stage_of(config, whole, step, steps)
         module = to_torch(graph)
         measured = work.measured(module)
         outcome = prune_layers(measured, stage) if config.unit == "layers" else prune_channels(measured, stage)

@@ -28,7 +28,8 @@ SAMPLES = 512
 
 
 def skipped(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    """Whether a layer is named, as it is called or by a pattern with * and ?."""
+    return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
 
 
 def weight_readers(graph: Graph, skip: Iterable[str] = ()) -> dict[str, tuple[Operator, int]]:
@@ -40,7 +41,7 @@ def weight_readers(graph: Graph, skip: Iterable[str] = ()) -> dict[str, tuple[Op
     patterns = tuple(skip)
     names = [operator.name for operator in graph.operators]
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(skipped(name, (pattern,)) for name in names):
             raise TinyoptError(f"skip: '{pattern}' fits no layer of '{graph.name}'; see `tinyopt inspect`")
     found: dict[str, tuple[Operator, int]] = {}
     kept: set[str] = set()

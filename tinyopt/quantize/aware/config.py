@@ -32,7 +32,7 @@ class QuantizationAware:
     at every step; else they are folded once, before training. ``freeze_batch_norm`` and ``freeze_ranges``: after that
     share of the epochs, the statistics of batch norms, and all ranges and scales, stay as they are; None: never.
 
-    ``per_channel``, ``symmetric``, ``float_io``: as in ``PostTraining``.
+    ``per_channel``, ``symmetric``, ``float_io``, ``strict``: as in ``PostTraining``.
     """
 
     weights: WeightFormat = field(default_factory=Int8)
@@ -49,6 +49,7 @@ class QuantizationAware:
     per_channel: bool = True
     symmetric: bool = False
     float_io: bool = False
+    strict: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from tinyopt.bridge import GraphModule, dequantize_graph, to_graph
 from tinyopt.data import Spec, load_samples
-from tinyopt.errors import ModelError
+from tinyopt.errors import ModelError, NotApplicableError
 from tinyopt.graph import DType, Graph, Operator, ops
 from tinyopt.graph.ops import Attributes
 from tinyopt.quantize.aware.activations import ActivationQuantizer, FixedQuantizer
@@ -40,6 +40,7 @@ def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationA
     Raises:
         ModelError: when the graph is quantized already.
         DataError: when the calibration data do not fit, or an override names no layer.
+        NotApplicableError: when the configuration is strict and something does not apply to a layer.
     """
     config = config or QuantizationAware()
     graph = to_graph(model) if isinstance(model, GraphModule) else model
@@ -64,6 +65,8 @@ def prepare(model: Graph | GraphModule, calibration: Spec, config: QuantizationA
     formats = Formats(inference, operators, seen, config.calibration, symmetric=config.symmetric)
     shared = tuple(members for members, _ in formats.sharing())
     all_notes = (*notes, *([plan.note] if plan.note else []))
+    if config.strict and all_notes:
+        raise NotApplicableError("quantization-aware training", all_notes)
     intent = Intent(config, tuple(o.name for o in operators), weights, seen.cells, shared, all_notes)
     module = AwareModule(plan.trained, intent)
     _quantize_activations(module, formats)
