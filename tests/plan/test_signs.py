@@ -60,6 +60,12 @@ class Network:
         self._layer(ops.FullyConnected(), weights, name, bias=bias)
         return self
 
+    def pool(self, kernel: tuple[int, int], **options: object) -> Network:
+        quantization = self.builder.tensor(self.last).quantization
+        attributes = ops.MaxPool2d(kernel, **options)  # type: ignore[arg-type]
+        self.last = self.builder.add(attributes, [self.last], quantization=quantization)
+        return self
+
     def reshape(self, *shape: int) -> Network:
         quantization = self.builder.tensor(self.last).quantization
         self.last = self.builder.add(ops.Reshape(shape), [self.last], quantization=quantization)
@@ -107,6 +113,27 @@ def test_flattened_images_and_rows() -> None:
         packed = with_packed_signs(graph, prefer_bits)
         assert kinds(packed) == ["PackSigns", "XnorConv2d", "XnorConv2d"]
     assert_same(graphs, [make_plan(graph, HOST, objective="ram") for graph in graphs])
+
+
+def test_the_maximum_of_signs_is_taken_on_bits() -> None:
+    net = Network((1, 7, 8, 20)).sign().convolution(40, (3, 3), "a", padding=BORDER)
+    net.pool((3, 3), stride=(2, 2), padding=ops.Padding(1, 1, 1, 0)).sign().convolution(33, (1, 1), "b")
+    net.pool((2, 2), stride=(2, 2))
+    flat = net.reshape(1, int(np.prod(net.shape))).sign().dense(10, "c").build()
+    packed = with_packed_signs(flat, prefer_bits)
+    assert kinds(packed) == ["PackSigns", "XnorConv2d", "OrPool2d", "XnorConv2d", "OrPool2d", "XnorConv2d"]
+    assert_same([flat], [make_plan(flat, HOST, objective="ram")])
+
+
+def test_a_maximum_that_others_read_too_stays_int8() -> None:
+    net = Network((1, 4, 4, 32)).sign().convolution(32, (1, 1), "a").pool((2, 2), stride=(2, 2))
+    net.builder.output(net.last)
+    graph = net.sign().convolution(8, (1, 1), "b").build()
+    packed = with_packed_signs(graph, prefer_bits)
+    assert kinds(packed) == ["PackSigns", "XnorConv2d", "MaxPool2d", "PackSigns", "XnorConv2d"]
+    clamped = Network((1, 4, 4, 32)).sign().convolution(32, (1, 1), "a")
+    clamped.pool((2, 2), stride=(2, 2), activation=ops.RELU)
+    assert "MaxPool2d" in kinds(with_packed_signs(clamped.sign().convolution(8, (1, 1)).build(), prefer_bits))
 
 
 def test_what_reads_a_sign_as_a_number_keeps_it_as_one() -> None:

@@ -219,6 +219,19 @@ class XnorConv2d(Attributes):
     packed: bool = False
 
 
+@dataclass(frozen=True)
+class OrPool2d(Attributes):
+    """x int32 [N,H,W,words] → [N,OH,OW,words]: the maximum of packed signs, which is the or of words.
+
+    Signs are packed as by ``PackSigns``; padding never wins.
+    """
+
+    inputs = (1, 1)
+    kernel: tuple[int, int]
+    stride: tuple[int, int] = (1, 1)
+    padding: Padding = Padding()
+
+
 # ---- elementwise ----------------------------------------------------------------------------------------------
 
 

@@ -218,6 +218,7 @@ def _pool(a: Any, inputs: list[Shape]) -> list[Shape]:
 
 
 _RULES[ops.MaxPool2d] = _pool
+_RULES[ops.OrPool2d] = _pool
 _RULES[ops.AveragePool2d] = _pool
 
 

@@ -96,6 +96,9 @@ def _dtype_problem(attributes: ops.Attributes, inputs: tuple[Tensor, ...], outpu
         return None if x.dtype is DType.INT8 and x.quantization is not None and signs else _SIGNS
     if isinstance(attributes, ops.XnorConv2d):
         return _xnor_problem(attributes, inputs, y)
+    if isinstance(attributes, ops.OrPool2d):
+        packed = x.dtype is y.dtype is DType.INT32 and x.quantization is not None
+        return None if packed and x.quantization == y.quantization else "packed signs are int32, with one scale"
     if isinstance(attributes, ops.DynamicRange):
         return _dynamic_problem(attributes, inputs, y)
     if isinstance(attributes, ops.Quantize):

@@ -98,7 +98,9 @@ def with_bits(
     Operators that are pinned to kernels for int8 stay as they are. The other arguments are those of ``lower``.
     """
     families = {kernel.name: kernel.family for kernel in all_kernels()}
-    keep = [name for name, kernel in pins.items() if families.get(kernel) not in ("pack_signs", "xnor_conv2d")]
+    keep = [
+        name for name, kernel in pins.items() if families.get(kernel) not in ("pack_signs", "xnor_conv2d", "or_pool2d")
+    ]
     present = {operator.name for operator in graph.operators}
     known = {name: pins[name] for name in keep if name in present}
     chooser = _Chooser(board, objective, known, costs, backend, {} if memo is None else memo)

@@ -31,8 +31,12 @@ def with_packed_signs(graph: Graph, price: Price, keep: Collection[str] = (), *,
 
     ``keep``: operators that are left alone.
     """
-    packed = _merged(_packed(graph, keep), keep)
-    if packed is graph or always:
+    flat = _signs_in_front_of_flattening(graph, keep)
+    packed = _packed(flat, keep)
+    if packed is flat:
+        return graph
+    packed = _merged(_pooled(packed, keep), keep)
+    if always:
         return packed
     before, after = set(graph.operators), set(packed.operators)
     gain = _sum(graph, before - after, price) - _sum(packed, after - before, price)
@@ -42,6 +46,31 @@ def with_packed_signs(graph: Graph, price: Price, keep: Collection[str] = (), *,
 def _sum(graph: Graph, operators: Collection[Operator], price: Price) -> float:
     """Reshapes cost nothing."""
     return sum(price(graph, operator) for operator in operators if not isinstance(operator.attributes, ops.Reshape))
+
+
+# ---- where signs are taken -------------------------------------------------------------------------------------
+
+
+def _signs_in_front_of_flattening(graph: Graph, keep: Collection[str]) -> Graph:
+    """Signs of a flattened image are those of the image, whose channels fill words."""
+    edit = Rewriter(graph)
+    for sign in edit.scan():
+        if sign.name in keep or not _is_sign(edit, sign):
+            continue
+        row = sign.inputs[0]
+        reshape = edit.producer(row)
+        if reshape is None or not isinstance(reshape.attributes, ops.Reshape) or not edit.has_one_reader(row):
+            continue
+        (image,), (y,) = edit.ins(reshape), edit.outs(sign)
+        if len(image.shape) != 4 or y.shape != (1, image.size):
+            continue
+        signs = edit.activation(f"{y.name}/image", y, shape=image.shape)
+        edit.substitute(
+            [reshape, sign],
+            Operator(sign.name, sign.attributes, (image.name,), (signs,)),
+            Operator(reshape.name, reshape.attributes, (signs,), (y.name,)),
+        )
+    return edit.finish()
 
 
 # ---- from int8 signs to bits -----------------------------------------------------------------------------------
@@ -167,6 +196,35 @@ def _constants(edit: Rewriter, layer: Operator, weights: Array) -> tuple[str, st
     if bias:
         return packed, bias[0].name
     return packed, edit.constant(f"{layer.name}/bias", np.zeros(weights.shape[0], np.int32))
+
+
+# ---- maxima of signs -------------------------------------------------------------------------------------------
+
+
+def _pooled(graph: Graph, keep: Collection[str]) -> Graph:
+    """The sign of a maximum is the maximum of signs, so layers in front of a max-pooling can give signs themselves."""
+    edit = Rewriter(graph)
+    for sign in edit.scan():
+        if not isinstance(sign.attributes, ops.PackSigns) or sign.name in keep:
+            continue
+        pool = edit.producer(sign.inputs[0])
+        if pool is None or pool.name in keep or not edit.has_one_reader(sign.inputs[0]):
+            continue
+        a = pool.attributes
+        if not isinstance(a, ops.MaxPool2d) or a.activation != ops.NONE:
+            continue
+        layer = edit.producer(pool.inputs[0])
+        merges = layer is not None and isinstance(layer.attributes, ops.XnorConv2d) and not layer.attributes.packed
+        if not merges or not edit.has_one_reader(pool.inputs[0]):
+            continue
+        (x,), (bits,) = edit.ins(pool), edit.outs(sign)
+        before = edit.activation(f"{x.name}/bits", bits, shape=(*x.shape[:-1], bits.shape[-1]))
+        edit.substitute(
+            [pool, sign],
+            Operator(sign.name, sign.attributes, (x.name,), (before,)),
+            Operator(pool.name, ops.OrPool2d(a.kernel, a.stride, a.padding), (before,), sign.outputs),
+        )
+    return edit.finish()
 
 
 # ---- from a sum to the next sign -------------------------------------------------------------------------------

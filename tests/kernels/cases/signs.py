@@ -60,7 +60,20 @@ def xnor_conv2d(draw, packed: bool) -> Graph:
     return builder.build()
 
 
+@st.composite
+def or_pool2d(draw) -> Graph:
+    kernel, stride = draw(st.sampled_from([(2, 2), (3, 3), (1, 2)])), draw(st.sampled_from([(2, 2), (1, 1)]))
+    borders = [draw(st.integers(0, 1)) if taps > side + 1 else 0 for taps in kernel for side in (0, 1)]
+    padding = ops.Padding(*borders)
+    size = draw(st.integers(4, 7)), draw(st.integers(4, 7))
+    builder, x = _packed_input(draw, "or_pool2d", (draw(st.sampled_from([1, 2])), *size, draw(CHANNELS)))
+    attributes = ops.OrPool2d(kernel, stride, padding)
+    builder.output(builder.add(attributes, [x], output="y", dtype=DType.INT32, quantization=SIGN))
+    return builder.build()
+
+
 CASES = {
+    "or_pool2d": or_pool2d(),
     "pack_signs": pack(),
     "xnor_conv2d_s8": xnor_conv2d(packed=False),
     "xnor_conv2d_bits": xnor_conv2d(packed=True),

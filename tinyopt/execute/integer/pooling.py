@@ -15,22 +15,23 @@ from tinyopt.execute.integer.arithmetic import (
 from tinyopt.execute.integer.elementwise import Multiplier, quantization_of, wrapped
 from tinyopt.execute.integer.registry import integer
 from tinyopt.graph import Array, Tensor
-from tinyopt.graph.ops import AveragePool2d, MaxPool2d
+from tinyopt.graph.ops import AveragePool2d, MaxPool2d, OrPool2d
+
+Pool2d = MaxPool2d | AveragePool2d | OrPool2d
 
 RESCALE_BITS = 8
 """Fractional bits of the mean before it is brought to another output scale."""
 
 
-def windows(attributes: MaxPool2d | AveragePool2d, x: Array, fill: int) -> tuple[Array, int, int]:
+def windows(attributes: Pool2d, x: Array, fill: int) -> tuple[Array, int, int]:
     """The image padded with ``fill`` so that every window lies inside, and the output's height and width."""
     p, (kh, kw), (sh, sw) = attributes.padding, attributes.kernel, attributes.stride
     padded = np.pad(x, ((0, 0), (p.top, p.bottom), (p.left, p.right), (0, 0)), constant_values=fill)
     return padded, (padded.shape[1] - kh) // sh + 1, (padded.shape[2] - kw) // sw + 1
 
 
-def _reduce_windows(
-    attributes: MaxPool2d | AveragePool2d, x: Array, fill: int, combine: Callable[[Array, Array], Array]
-) -> Array:
+def reduce_windows(attributes: Pool2d, x: Array, fill: int, combine: Callable[[Array, Array], Array]) -> Array:
+    """x [N,H,W,C] → [N,OH,OW,C]: the elements of every window, combined two by two."""
     padded, height, width = windows(attributes, x, fill)
     (kh, kw), (sh, sw) = attributes.kernel, attributes.stride
     result: Array | None = None
@@ -47,7 +48,7 @@ def max_pool2d(
     attributes: MaxPool2d, arrays: Sequence[Array], ins: Sequence[Tensor], outs: Sequence[Tensor]
 ) -> list[Array]:
     y = outs[0]
-    result = _reduce_windows(attributes, arrays[0], y.dtype.limits[0], np.maximum)
+    result = reduce_windows(attributes, arrays[0], y.dtype.limits[0], np.maximum)
     if y.quantization is None:
         return [result]
     return [saturate(result, y.dtype, *clamp_limits(attributes.activation, y))]
@@ -71,8 +72,8 @@ def average_pool2d(
     x, y = ins[0], outs[0]
     source, target = quantization_of(x), quantization_of(y)
     values = arrays[0].astype(np.int64)
-    total = _reduce_windows(attributes, values, 0, np.add)
-    count = _reduce_windows(attributes, np.ones((1, *values.shape[1:3], 1), np.int64), 0, np.add)
+    total = reduce_windows(attributes, values, 0, np.add)
+    count = reduce_windows(attributes, np.ones((1, *values.shape[1:3], 1), np.int64), 0, np.add)
     if source == target:
         result = divide_half_away(total, count)
     else:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinyopt.execute.integer.convolution import exact_matmul, finish, output_multipliers, patches
+from tinyopt.execute.integer.pooling import reduce_windows
 from tinyopt.execute.integer.registry import integer
 from tinyopt.graph import Array, Tensor, ops
 
@@ -42,6 +43,14 @@ def sign_sums(a: ops.XnorConv2d, x: Array, weights: Array) -> Array:
 def pack(a: ops.PackSigns, arrays: Sequence[Array], inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Array]:
     """x int8 [...,C] → int32 [...,ceil(C/32)]."""
     return [pack_signs(arrays[0] >= inputs[0].zero_point)]
+
+
+@integer(ops.OrPool2d)
+def or_pool2d(
+    a: ops.OrPool2d, arrays: Sequence[Array], inputs: Sequence[Tensor], outputs: Sequence[Tensor]
+) -> list[Array]:
+    """x int32 [N,H,W,words] → [N,OH,OW,words]."""
+    return [reduce_windows(a, arrays[0], 0, np.bitwise_or)]
 
 
 @integer(ops.XnorConv2d)

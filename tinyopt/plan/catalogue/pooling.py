@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tinyopt.execute.integer.pooling import average_rescale
-from tinyopt.graph import DType, Graph, Operator, ops
+from tinyopt.graph import DType, Graph, Operator, Tensor, ops
 from tinyopt.plan.kernel import Call, Kernel, Value, all_dtypes
 from tinyopt.plan.packing import float_limits, output_limits
 
@@ -31,10 +31,9 @@ def _accepts(kind: type[ops.MaxPool2d] | type[ops.AveragePool2d], dtype: DType) 
     return accepts
 
 
-def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
-    assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
-    parameters: dict[str, Value] = {
+def pool_fields(a: ops.MaxPool2d | ops.AveragePool2d | ops.OrPool2d, x: Tensor, y: Tensor) -> dict[str, Value]:
+    """The fields of a parameter struct that say where windows lie."""
+    return {
         "batches": x.shape[0],
         "input_height": x.shape[1],
         "input_width": x.shape[2],
@@ -48,6 +47,12 @@ def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
         "pad_top": a.padding.top,
         "pad_left": a.padding.left,
     }
+
+
+def _lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, (ops.MaxPool2d, ops.AveragePool2d))
+    parameters = pool_fields(a, x, y)
     if x.dtype is DType.FLOAT32:
         parameters.update(float_limits(a.activation))
         return Call(kernel, operator, parameters, (x.name,), (y.name,))

@@ -13,6 +13,7 @@ from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.execute.integer.signs import pack_signs, unpack_signs
 from tinyopt.graph import Array, Graph, Operator, ops
 from tinyopt.plan.catalogue.convolution import window_fields
+from tinyopt.plan.catalogue.pooling import pool_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packing import output_limits, requantization
 
@@ -241,7 +242,36 @@ def _kernel(name: str, packed: bool) -> Kernel:
     )
 
 
+# ---- pooling ----
+
+
+def _accepts_pooling(graph: Graph, operator: Operator) -> bool:
+    return isinstance(operator.attributes, ops.OrPool2d) and not graph.ins(operator)[0].is_constant
+
+
+def _lower_pooling(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+    a, x, y = operator.attributes, graph.ins(operator)[0], graph.outs(operator)[0]
+    assert isinstance(a, ops.OrPool2d)
+    return Call(kernel, operator, pool_fields(a, x, y), (x.name,), (y.name,))
+
+
+def _cost_pooling(graph: Graph, operator: Operator) -> float:
+    """Fitted on the emulated M4."""
+    a, y = operator.attributes, graph.outs(operator)[0]
+    assert isinstance(a, ops.OrPool2d)
+    return y.size * (12.0 + 9.0 * a.kernel[0] + 5.0 * a.kernel[0] * a.kernel[1]) + 40.0 * y.size / y.shape[3] + 60
+
+
 KERNELS = (
+    Kernel(
+        name="or_pool2d_ref",
+        family="or_pool2d",
+        source="ref.c",
+        accepts=_accepts_pooling,
+        lower=_lower_pooling,
+        cost=_cost_pooling,
+        needs=("common.h", "window.h"),
+    ),
     Kernel(
         name="pack_signs_s8_ref",
         family="pack_signs",
