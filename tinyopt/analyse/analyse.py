@@ -20,7 +20,7 @@ from tinyopt.board import Board
 from tinyopt.bridge import dequantize_graph
 from tinyopt.data import Spec, load_samples
 from tinyopt.errors import BoardError, DataError
-from tinyopt.graph import Array, Graph, Operator
+from tinyopt.graph import Array, Graph, Operator, dump
 from tinyopt.optimise import optimise
 from tinyopt.quantize import Binary, Clustered, Int4, Int8, PostTraining, Ternary, quantize
 from tinyopt.version import __version__
@@ -188,7 +188,7 @@ class _Run:
         from tinyopt.tune.context import board_digest
 
         digest = hashlib.sha256(f"{__version__} {board_digest(self.board)} {self.config.objective}".encode())
-        digest.update(str(self.graph).encode())
+        digest.update(dump(self.graph).encode())
         arrays: list[Array] = [t.value for t in self.graph.constants()]
         arrays += list(self.samples.inputs.values())
         arrays += [] if self.samples.labels is None else [self.samples.labels]
