@@ -48,9 +48,20 @@ def quantize(
             "weights of half precision.",
         ),
     ] = "int8",
+    dynamic: Annotated[
+        bool,
+        typer.Option(
+            "--dynamic",
+            help="int8 weights and float32 between layers; layers take the range of their input at run time. "
+            "Needs no calibration.",
+        ),
+    ] = False,
     layer: Annotated[
         Optional[list[str]],  # noqa: UP045 - typer reads this annotation on Python 3.10
-        typer.Option("--layer", help="NAME=FORMAT, the weights of one layer (NAME may have *); again for more."),
+        typer.Option(
+            "--layer",
+            help="NAME=FORMAT, the weights of one layer (NAME may have *); again for more. --dynamic takes float32.",
+        ),
     ] = None,
     all_layers: Annotated[
         bool, typer.Option("--all-layers", help="The first and the last layer take narrow --weights too.")
@@ -105,6 +116,16 @@ def quantize(
     from tinyopt.quantize import Budget, Int8, PostTraining, weight_format
     from tinyopt.quantize import quantize as quantize_graph
 
+    if dynamic:
+        if technique or weights != "int8" or activations != "int8" or all_layers or float_io or calibration is not None:
+            raise DataError(
+                "--dynamic leaves float32 between layers and has int8 weights: it takes no calibration data, no "
+                "techniques, no other weights or activations"
+            )
+        if (max_bytes, max_cycles, min_accuracy) != (None, None, None):
+            raise DataError("--dynamic has int8 weights in every layer; it takes no budget")
+        _dynamic(model, output, data, input_layout, json_output, layer or [], symmetric, not per_layer)
+        return
     if weights == "fp16":
         if layer or technique or (max_bytes, max_cycles, min_accuracy) != (None, None, None):
             raise DataError(
@@ -113,7 +134,9 @@ def quantize(
         _halve(model, output, data, input_layout, json_output)
         return
     if calibration is None:
-        raise DataError("--calibration is missing: integers need samples of the input (fp16 weights do not)")
+        raise DataError(
+            "--calibration is missing: integers need samples of the input (--weights fp16 and --dynamic do not)"
+        )
     if activations not in ("int8", "int16"):
         raise DataError(f"--activations must be int8 or int16, not '{activations}'")
     config = PostTraining(
@@ -200,6 +223,41 @@ def _halve(model: Path, output: Path, data: str | None, input_layout: str, json_
         print_json(facts)
     else:
         show_facts(facts)
+
+
+def _dynamic(
+    model: Path,
+    output: Path,
+    data: str | None,
+    input_layout: str,
+    json_output: bool,
+    layers: list[str],
+    symmetric: bool,
+    per_channel: bool,
+) -> None:
+    from tinyopt.cli.commands import _accuracy_loss, load_model
+    from tinyopt.graph import parameter_bytes, save_graph
+    from tinyopt.quantize import DynamicRanges
+    from tinyopt.quantize import quantize as quantize_graph
+
+    kept = [item.rpartition("=") for item in layers]
+    if any(form != "float32" for _, _, form in kept):
+        raise DataError("--dynamic has int8 weights; --layer NAME=float32 leaves a layer in floating point")
+    graph = load_model(model, input_layout=input_layout)
+    config = DynamicRanges(per_channel, symmetric, float_layers=tuple(name for name, _, _ in kept))
+    result = quantize_graph(graph, None, config)
+    old = graph.metadata.get("notes", "").splitlines()
+    show_notes("\n".join(note for note in result.metadata.get("notes", "").splitlines() if note not in old))
+    save_graph(result, output)
+    facts: dict[str, Any] = {
+        "model": graph.name,
+        "output": str(output),
+        "float_parameter_bytes": parameter_bytes(graph),
+        "int8_parameter_bytes": parameter_bytes(result),
+    }
+    if data is not None:
+        facts |= _accuracy_loss(graph, result, data)
+    _show(facts, json_output)
 
 
 def _method(name: str, percentile: float) -> CalibrationMethod:

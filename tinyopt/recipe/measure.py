@@ -11,7 +11,7 @@ from tinyopt.analyse.quality import accuracy_of, real_outputs
 from tinyopt.board import Board
 from tinyopt.data import Samples, load_samples
 from tinyopt.errors import TinyoptError
-from tinyopt.graph import Graph, graph_macs
+from tinyopt.graph import Graph, graph_macs, ops
 from tinyopt.optimise import optimise
 from tinyopt.pipeline import plan_for, run_on_board
 
@@ -70,7 +70,7 @@ def measure_model(
     }
     arrays = [exact.tensors[name].value for name in weights]
     facts = {
-        "precision": "int8" if graph.is_quantized else "float32",
+        "precision": _precision(graph),
         "accuracy": accuracy,
         "samples": 0 if test is None else len(test),
         "parameters": sum(int(a.size) for a in arrays if a.dtype.kind in "fi"),
@@ -87,6 +87,13 @@ def measure_model(
         return Metrics(**facts, **_planned(graph, board, objective), problem=problem)  # type: ignore[arg-type]
     except TinyoptError as error:
         return Metrics(**facts, problem=str(error).replace("\n", " ").strip())  # type: ignore[arg-type]
+
+
+def _precision(graph: Graph) -> str:
+    if graph.is_quantized:
+        return "int8"
+    dynamic = any(isinstance(operator.attributes, ops.DynamicRange) for operator in graph.operators)
+    return "dynamic int8" if dynamic else "float32"
 
 
 def _measured(graph: Graph, board: Board, objective: str) -> dict[str, object]:

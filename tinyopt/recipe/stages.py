@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tinyopt.errors import MismatchError, RecipeError
 from tinyopt.pipeline import Progress, plan_for, run_on_board
 from tinyopt.plan.layer_costs import board_costs
-from tinyopt.quantize import Budget, Int4, Int8, PostTraining, WeightFormat, choose_widths, quantize
+from tinyopt.quantize import Budget, DynamicRanges, Int4, Int8, PostTraining, WeightFormat, choose_widths, quantize
 from tinyopt.recipe import compression
 from tinyopt.recipe.kinds import Context, Outcome, StageKind
 from tinyopt.recipe.training import AWARE, FINE_TUNE, TRAIN, new_notes
@@ -52,6 +52,11 @@ def _quantize(context: Context, config: Quantize) -> Outcome:
         on_technique=context.on_progress,
     )
     return Outcome(result, facts, new_notes(context.graph, result), missed)
+
+
+def _dynamic(context: Context, config: DynamicRanges) -> Outcome:
+    result = quantize(context.graph, None, config)
+    return Outcome(result, notes=new_notes(context.graph, result))
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,7 @@ KINDS = (
         uses=frozenset({"validation", "train"}),
         board=True,
     ),
+    StageKind("dynamic", "int8 weights, ranges of layers at run time", DynamicRanges, _dynamic, "float", "int8"),
     AWARE,
     StageKind("compile", "write the C project", Compile, _compile, board=True, writes=True),
     StageKind("run", "run the test data on the board", Run, _run, needs=frozenset({"test"}), board=True),
