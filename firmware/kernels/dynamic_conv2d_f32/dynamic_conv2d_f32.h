@@ -13,7 +13,7 @@
  *
  * Pointers need no alignment beyond their element type. With one batch the output may be anywhere in the memory of the
  * input, since the input has become integers before the first output is written; else they must not overlap.
- * scratch: the int8 image of one batch, and behind it, unless contiguous, see each kernel.
+ * scratch: the int8 image of one batch, and see each kernel.
  */
 #ifndef TINYOPT_DYNAMIC_CONV2D_F32_H
 #define TINYOPT_DYNAMIC_CONV2D_F32_H
@@ -24,18 +24,13 @@
 typedef struct {
   const float *scales;   /* [output_channels], or [1] when per_channel is 0 */
   const float *bias;     /* [output_channels], or NULL */
-  const int32_t *totals; /* [output_channels], the sum of each channel's weights; NULL when symmetric */
+  const int32_t *totals; /* [output_channels], the sum of each channel's weights; NULL when symmetric; read by ref */
   int32_t per_channel;   /* 1: a scale for every output channel; 0: one for all */
+  int32_t symmetric;     /* 1: the zero point is 0 */
   float clamp_low;
   float clamp_high;
   tinyopt_conv2d_s8 window; /* weights, sizes, strides, padding, groups, contiguous; nothing that quantizes is read */
 } tinyopt_dynamic_conv2d_f32;
-
-/* What the sum of a channel begins with, so that raw integers can be multiplied. */
-static inline int32_t tinyopt_dynamic_conv2d_f32_begin(const tinyopt_dynamic_conv2d_f32 *op, int32_t zero_point,
-                                                       int32_t channel) {
-  return op->totals ? -zero_point * op->totals[channel] : 0;
-}
 
 /* A sum as an output. */
 static inline float tinyopt_dynamic_conv2d_f32_finish(const tinyopt_dynamic_conv2d_f32 *op, int32_t sum, float scale,
@@ -47,13 +42,13 @@ static inline float tinyopt_dynamic_conv2d_f32_finish(const tinyopt_dynamic_conv
   return tinyopt_clamp_f32(value, op->clamp_low, op->clamp_high);
 }
 
-/* Portable C. weights: [output_channels][kernel_height][kernel_width][input_channels / groups]. scratch: the patch of
- * one group in bytes. */
+/* Portable C. weights: [output_channels][kernel_height][kernel_width][input_channels / groups]. scratch: unless
+ * contiguous, the patch of one group in bytes, too. */
 void tinyopt_dynamic_conv2d_f32_ref(const tinyopt_dynamic_conv2d_f32 *op, const float *input, float *output,
                                     void *scratch);
 
-/* Arm DSP extension. weights: as conv2d_s8_dsp. scratch: two patches of one group, each padded to a multiple of four
- * bytes. */
+/* Arm DSP extension. weights: as conv2d_s8_dsp. scratch: two int16 patches of one group, padded to a multiple of four
+ * elements, and unless contiguous one in bytes, too; aligned to four bytes. */
 void tinyopt_dynamic_conv2d_f32_dsp(const tinyopt_dynamic_conv2d_f32 *op, const float *input, float *output,
                                     void *scratch);
 

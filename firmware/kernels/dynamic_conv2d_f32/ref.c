@@ -3,21 +3,25 @@
 #include "dot.h"
 #include "dynamic_conv2d_f32.h"
 
+/* What the sum of a channel begins with, so that raw integers can be multiplied. */
+static int32_t begin(const tinyopt_dynamic_conv2d_f32 *op, int32_t zero_point, int32_t channel) {
+  return op->symmetric ? 0 : -zero_point * op->totals[channel];
+}
+
 /* Output channels first..end-1 of one pixel; `output`: the pixel's channel 0. */
 static void convolve_patch(const tinyopt_dynamic_conv2d_f32 *op, const tinyopt_range *range, const int8_t *patch,
                            int32_t size, int32_t first, int32_t end, float *output) {
   const int8_t *weights = op->window.weights + first * size;
   int32_t channel = first;
   for (; channel + 1 < end; channel += 2) {
-    int32_t sums[2] = {tinyopt_dynamic_conv2d_f32_begin(op, range->zero_point, channel),
-                       tinyopt_dynamic_conv2d_f32_begin(op, range->zero_point, channel + 1)};
+    int32_t sums[2] = {begin(op, range->zero_point, channel), begin(op, range->zero_point, channel + 1)};
     tinyopt_dot_pair_s8(sums, patch, weights, weights + size, size);
     output[channel] = tinyopt_dynamic_conv2d_f32_finish(op, sums[0], range->scale, channel);
     output[channel + 1] = tinyopt_dynamic_conv2d_f32_finish(op, sums[1], range->scale, channel + 1);
     weights += 2 * size;
   }
   if (channel < end) {
-    int32_t sum = tinyopt_dynamic_conv2d_f32_begin(op, range->zero_point, channel);
+    int32_t sum = begin(op, range->zero_point, channel);
     sum = tinyopt_dot_s8(sum, patch, weights, size);
     output[channel] = tinyopt_dynamic_conv2d_f32_finish(op, sum, range->scale, channel);
   }
@@ -32,7 +36,7 @@ void tinyopt_dynamic_conv2d_f32_ref(const tinyopt_dynamic_conv2d_f32 *op, const 
   int8_t *image = scratch;
   int8_t *gathered = image + image_size;
   for (int32_t batch = 0; batch < window.batches; ++batch) {
-    tinyopt_range range = tinyopt_quantize_range(input, image_size, op->totals == NULL, image);
+    tinyopt_range range = tinyopt_quantize_range(input, image_size, op->symmetric != 0, image);
     window.input_zero_point = range.zero_point;
     for (int32_t y = 0; y < window.output_height; ++y) {
       for (int32_t x = 0; x < window.output_width; ++x) {

@@ -79,7 +79,10 @@ def _in_place(batches: int) -> tuple[tuple[int, int], ...]:
     return ((0, 0),) if batches == 1 else ()
 
 
-def _convolution(graph: Graph, operator: Operator, kernel: Kernel, weights: Array, patch_bytes: int) -> Call:
+def _convolution(
+    graph: Graph, operator: Operator, kernel: Kernel, weights: Array, patch: int, columns: int = 0
+) -> Call:
+    """``patch``: bytes of a patch of one group; ``columns``: of what a kernel makes of patches."""
     a = operator.attributes
     assert isinstance(a, ops.DynamicRange)
     layer, x, w, y = _images(graph, operator)
@@ -87,7 +90,8 @@ def _convolution(graph: Graph, operator: Operator, kernel: Kernel, weights: Arra
     contiguous = _is_contiguous(graph, operator)
     parameters: dict[str, Value] = {
         **_scales(graph, operator),
-        "totals": None if a.symmetric else Constant(totals, weights=False),
+        "totals": Constant(totals, weights=False) if kernel.source == "ref.c" and not a.symmetric else None,
+        "symmetric": int(a.symmetric),
         **float_limits(layer.activation),
         "window": MappingProxyType(
             {
@@ -99,7 +103,7 @@ def _convolution(graph: Graph, operator: Operator, kernel: Kernel, weights: Arra
             }
         ),
     }
-    scratch = math.prod(x.shape[1:]) + (0 if contiguous else patch_bytes)
+    scratch = columns + math.prod(x.shape[1:]) + (0 if contiguous else patch)
     names = (operator.inputs[0],), (operator.outputs[0],)
     return Call(kernel, operator, parameters, *names, scratch, in_place=_in_place(x.shape[0]))
 
@@ -113,7 +117,8 @@ def _lower_dsp(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     layer, _, w, _ = _images(graph, operator)
     rows = w.value.reshape(layer.groups, w.shape[0] // layer.groups, -1)
     packed = np.concatenate([interleave_words(group, block=2) for group in rows])
-    return _convolution(graph, operator, kernel, packed, 2 * (-(-rows.shape[2] // 4) * 4))
+    size = rows.shape[2]
+    return _convolution(graph, operator, kernel, packed, size, columns=2 * 2 * (-(-size // 4) * 4))
 
 
 def _lower_depthwise(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
@@ -132,9 +137,15 @@ def _lower_depthwise(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
 
 
 def _cost(per_mac: float, per_output: float) -> Callable[[Graph, Operator], float]:
+    """Fitted on the emulated M4."""
+
     def cost(graph: Graph, operator: Operator) -> float:
-        sizes = graph.ins(operator)[0].size, graph.outs(operator)[0].size
-        return _ROUNDING * sizes[0] + per_mac * operator_macs(graph, operator) + per_output * sizes[1] + 300
+        (x, w), y = graph.ins(operator)[:2], graph.outs(operator)[0]
+        gathered = 0.0
+        if isinstance(operator.attributes, ops.DynamicConv2d) and not _is_contiguous(graph, operator):
+            gathered = (60 + 150.0 * w.shape[1]) * operator.attributes.layer.groups * y.size / y.shape[3]
+        products = per_mac * operator_macs(graph, operator)
+        return 300 + _ROUNDING * x.size + products + per_output * y.size + gathered
 
     return cost
 
@@ -158,7 +169,7 @@ KERNELS = (
         lower=_lower_dsp,
         cost=_cost(1.7, 40.0),
         requires=frozenset({"dsp"}),
-        needs=("dynamic.h", "pairs_dsp.h", "conv2d_s8/conv2d_s8.h"),
+        needs=("dynamic.h", "dsp.h", "conv2d_s8/conv2d_s8.h"),
         uses_scratch=True,
     ),
     Kernel(
