@@ -197,9 +197,6 @@ def test_n_m_patterns_survive_fine_tuning() -> None:
 def test_schedules_without_data_or_for_the_wrong_technique_are_refused() -> None:
     with pytest.raises(DataError, match="labels"):
         prune(trained(), UnstructuredPruning(), schedule=OneShot(FINE_TUNE))
-    for schedule in (GradualCubic(FINE_TUNE), LotteryTicket(FINE_TUNE)):
-        with pytest.raises(TinyoptError, match="is for masks"):
-            prune(trained(), StructuredPruning(0.5), data()[0], schedule=schedule)
     with pytest.raises(TinyoptError, match="not for n:m"):
         prune(trained(), NMPruning(), data()[0], schedule=GradualCubic(FINE_TUNE, regrow="random"))
     with pytest.raises(TinyoptError, match="begin < end"):
@@ -218,6 +215,9 @@ def test_a_gradual_run_shorter_than_its_interval_still_prunes() -> None:
         (UnstructuredPruning(0.7), Iterative(2, replace(FINE_TUNE, epochs=1))),
         (UnstructuredPruning(0.7), GradualCubic(replace(FINE_TUNE, epochs=2), regrow="gradient")),
         (StructuredPruning(0.4), Iterative(2, replace(FINE_TUNE, epochs=1))),
+        (StructuredPruning(0.4), GradualCubic(replace(FINE_TUNE, epochs=2))),
+        (StructuredPruning(target=Target("macs", ratio=0.5)), GradualCubic(replace(FINE_TUNE, epochs=2))),
+        (StructuredPruning(0.4), LotteryTicket(replace(FINE_TUNE, epochs=1), rounds=1, rewind_step=3)),
     ],
 )
 def test_an_interrupted_run_goes_on_to_the_same_result(config: object, schedule: object, tmp_path: Path) -> None:

@@ -38,6 +38,7 @@ from tinyopt.compress.prune.modules import (
     apply_masks,
     remove_masks,
 )
+from tinyopt.compress.prune.over_time import GradualChannels
 from tinyopt.compress.prune.prune import find_masks, prune
 from tinyopt.compress.prune.report import LayerPruning, PruningReport, pruning_report
 
@@ -47,6 +48,7 @@ __all__ = [
     "ActivationStatistics",
     "BlockPruning",
     "Criterion",
+    "GradualChannels",
     "GradualCubic",
     "GradualPruning",
     "Iterative",

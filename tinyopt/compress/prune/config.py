@@ -254,7 +254,8 @@ class Iterative:
 @dataclass(frozen=True)
 class GradualCubic:
     """While training goes on: at share p of the way from ``begin`` to ``end`` (shares of all steps of ``train``), the
-    share of zeros is amount · (1 - (1 - p)³) (Zhu and Gupta 2017), updated every ``interval`` steps.
+    share of zeros is amount · (1 - (1 - p)³) (Zhu and Gupta 2017), updated every ``interval`` steps. For structured
+    pruning, of masked channels, which leave the graph at the end.
 
     ``regrow``: at each update, ``regrow_share`` of the surviving weights (falling to zero at ``end`` as a cosine) are
     given up as well and as many grow again, from zero: those with the largest gradient (``"gradient"``, Evci et al.
@@ -284,7 +285,8 @@ class GradualCubic:
 class LotteryTicket:
     """Train, prune, put the surviving weights back to what they were after ``rewind_step`` steps of the first
     training, and train again; ``rounds`` times, each taking the same share of what is left (Frankle and Carbin 2019;
-    with ``rewind_step`` > 0 Frankle et al. 2020). The graph that is given holds the initial weights. For masks."""
+    with ``rewind_step`` > 0 Frankle et al. 2020). The graph that is given holds the initial weights. With structured
+    pruning whole channels leave, and those that survive have their early values."""
 
     train: TrainSettings
     rounds: int = 3

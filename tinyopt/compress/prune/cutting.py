@@ -28,20 +28,26 @@ def mask_groups(coupling: Coupling, removed: frozenset[int]) -> Graph:
     that read them are zero. ``remove_groups`` computes the same function.
 
     Where two activations are multiplied and summed over such channels, the rows that make them are zero as well."""
-    graph = coupling.graph
-    contracted = [a for atoms in coupling.contracted for a in coupling.atoms.groups(atoms).tolist()]
-    dots = removed & frozenset(contracted)
+    gone_at = {id(cut): gone for cut, gone in masked_parts(coupling, removed)}
 
     def masked(cut: Cut, value: Array) -> Array | None:
-        gone = coupling.gone(cut.atoms, removed if cut.role is Role.COLUMN else dots)
-        if not gone.any():
+        gone = gone_at.get(id(cut))
+        if gone is None:
             return None
         shape = [1] * value.ndim
         shape[cut.axis] = -1
         return np.where(gone.reshape(shape), value.dtype.type(0), value)
 
     operators, tensors = _edited(coupling, masked)
-    return graph.with_operators(operators.values(), tensors)
+    return coupling.graph.with_operators(operators.values(), tensors)
+
+
+def masked_parts(coupling: Coupling, removed: frozenset[int]) -> list[tuple[Cut, Array]]:
+    """The cuts to mask so that nothing reads the groups of ``removed``, with what becomes zero (bool along an axis)."""
+    contracted = [a for atoms in coupling.contracted for a in coupling.atoms.groups(atoms).tolist()]
+    dots = removed & frozenset(contracted)
+    parts = [(cut, coupling.gone(cut.atoms, removed if cut.role is Role.COLUMN else dots)) for cut in coupling.cuts]
+    return [(cut, gone) for cut, gone in parts if gone.any()]
 
 
 def _edited(coupling: Coupling, edit: _Edit) -> tuple[dict[str, Operator], list[Tensor]]:

@@ -84,7 +84,7 @@ class KeepZeros(Callback):
     """Fine-tunes a pruned network: what is zero at the start stays zero. For ``tinyopt.train.fit``."""
 
     def on_start(self, module: nn.Module) -> None:
-        _graph_module(module)
+        graph_module(module)
         from tinyopt.bridge import to_graph
 
         assert isinstance(module, GraphModule)
@@ -101,11 +101,11 @@ class WeightsAtStep(Callback):
 
     def on_start(self, module: nn.Module) -> None:
         if self.step == 0:
-            self._copy(_graph_module(module))
+            self._copy(graph_module(module))
 
     def on_step_end(self, position: Position) -> None:
         if position.step == self.step:
-            self._copy(_graph_module(position.module))
+            self._copy(graph_module(position.module))
 
     def _copy(self, module: GraphModule) -> None:
         self.weights = {name: module.constant(name).detach().clone().cpu() for name in module.constant_names}
@@ -139,26 +139,21 @@ class GradualPruning(Callback):
         self.names: tuple[str, ...] = ()
 
     def on_start(self, module: nn.Module) -> None:
-        graph_module = _graph_module(module)
-        self.names = prunable_weights(graph_module.graph, self.config)
-        shapes = {name: tuple(graph_module.constant(name).shape) for name in self.names}
-        apply_masks(graph_module, {n: np.ones(s, bool) for n, s in shapes.items() if mask_of(graph_module, n) is None})
+        made = graph_module(module)
+        self.names = prunable_weights(made.graph, self.config)
+        shapes = {name: tuple(made.constant(name).shape) for name in self.names}
+        apply_masks(made, {n: np.ones(s, bool) for n, s in shapes.items() if mask_of(made, n) is None})
         if self.schedule.regrow == "gradient":
             for name in self.names:
-                mask = mask_of(graph_module, name)
+                mask = mask_of(made, name)
                 assert mask is not None
                 mask.watch = True
 
     def on_step_end(self, position: Position) -> None:
-        total = position.steps_per_epoch * position.epochs
-        begin, end = (math.floor(share * total) for share in (self.schedule.begin, self.schedule.end))
-        step, end = position.step, max(end, begin + 1)
-        if not begin < step <= end or ((step - begin) % self.schedule.interval and step != end):
-            return
-        module = _graph_module(position.module)
-        share = 1.0 if step == end else self.schedule.share(step / total)
-        amount = self.config.amount * share
-        self._update(module, amount, step, (step - begin) / (end - begin))
+        due = share_due(self.schedule, position)
+        if due is not None:
+            share, way = due
+            self._update(graph_module(position.module), self.config.amount * share, position.step, way)
 
     def _update(self, module: GraphModule, amount: float, step: int, way: float) -> None:
         config = self.config.at(amount)
@@ -211,7 +206,19 @@ class GradualPruning(Callback):
             original[torch.from_numpy(free).to(original.device)] = 0.0
 
 
-def _graph_module(module: nn.Module) -> GraphModule:
+def share_due(schedule: GradualCubic, position: Position) -> tuple[float, float] | None:
+    """After a step that ends with an update of the masks: the share of the final amount, and the share of the way from
+    begin to end. None after other steps."""
+    total = position.steps_per_epoch * position.epochs
+    begin, end = (math.floor(share * total) for share in (schedule.begin, schedule.end))
+    step, end = position.step, max(end, begin + 1)
+    if not begin < step <= end or ((step - begin) % schedule.interval and step != end):
+        return None
+    share = 1.0 if step == end else schedule.share(step / total)
+    return share, (step - begin) / (end - begin)
+
+
+def graph_module(module: nn.Module) -> GraphModule:
     if not isinstance(module, GraphModule):
         raise TinyoptError("masks are for modules made by tinyopt.bridge.to_torch")
     return module

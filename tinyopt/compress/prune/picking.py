@@ -26,13 +26,20 @@ class Family:
 
 
 class Picker:
-    """Chooses groups by score, within the limits of the configuration."""
+    """Chooses groups by score, within the limits of the configuration. ``first``: groups that go before all others
+    (they are masked already)."""
 
     def __init__(
-        self, coupling: Coupling, config: StructuredPruning, chosen: list[Family], scores: dict[int, float]
+        self,
+        coupling: Coupling,
+        config: StructuredPruning,
+        chosen: list[Family],
+        scores: dict[int, float],
+        first: frozenset[int] = frozenset(),
     ) -> None:
         self.coupling, self.config, self.families = coupling, config, chosen
-        self.scores = scores = normalised(scores, chosen, config.normalise)
+        scores = normalised(scores, chosen, config.normalise)
+        self.scores = scores = {group: -1.0 if group in first else score for group, score in scores.items()}
         self.ranked = [sorted(f.groups.tolist(), key=lambda g: (scores[g], g)) for f in chosen]
         self.limits = [self._limit(len(f.groups)) for f in chosen]
         queue = [(scores[g], g, place) for place, r in enumerate(self.ranked) for g in r[: self.limits[place]]]
