@@ -29,7 +29,7 @@ def test_every_run_is_padded_by_itself() -> None:
         lambda bits: st.lists(st.integers(-(1 << bits) + 1, (1 << bits) - 1), min_size=1, max_size=50)
     ),
     multiplier=st.integers(1 << 30, (1 << 31) - 1),
-    right=st.integers(1, 20),
+    right=st.integers(-7, 20),
     zero_point=st.integers(-128, 127),
 )
 @example(sums=[-(1 << 16), 1 << 16], multiplier=1 << 30, right=2, zero_point=-128)

@@ -20,13 +20,14 @@ def outputs(found: SingleRounding, sums: np.ndarray, channel: int, zero_point: i
 
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
-@given(st.integers(0, 2**32 - 1), st.sampled_from([-128, -128, -3, 100]), st.integers(0, 9), st.integers(-16, -4))
+@given(st.integers(0, 2**32 - 1), st.sampled_from([-128, -128, -3, 100]), st.integers(0, 9), st.integers(-16, 2))
 def test_every_sum_within_reach_is_requantized_as_the_contract_says(
     seed: int, zero_point: int, above: int, shift: int
 ) -> None:
     random = np.random.default_rng(seed)
-    weights = random.integers(-30, 31, (3, 9)).astype(np.int8)
-    bias = random.integers(-(2**20), 2**20, 3)
+    largest = 30 if shift < -3 else 1  # where little is shifted away, sums are small
+    weights = random.integers(-largest, largest + 1, (3, 9)).astype(np.int8)
+    bias = random.integers(-(2**20), 2**20, 3) // (1 if largest > 1 else 1 << 10)
     multipliers = random.integers(2**30, 2**31, 3)
     shifts = np.array([shift, max(shift - 1, -16), -7])
     low = zero_point + above
@@ -51,11 +52,20 @@ def test_a_hardly_used_channel_beside_large_biases_is_found() -> None:
     assert found is not None
 
 
+@pytest.mark.parametrize(("weight", "least_shift"), [(1, 2), (-1, 2), (3, 1), (7, 0), (64, -4), (127, -4), (-128, -4)])
+def test_the_smaller_the_weights_the_less_may_be_shifted_away(weight: int, least_shift: int) -> None:
+    """What is not shifted to the right by the contract is scaled up before: weights of few values have room for it."""
+    weights, multipliers = np.full((1, 9), weight, np.int8), np.array([1_500_000_001])
+    for shift in (least_shift, least_shift + 1):
+        found = single_rounding(weights, np.array([11]), multipliers, np.array([shift]), -128, -128)
+        assert (found is not None) == (shift == least_shift)
+
+
 @pytest.mark.parametrize(
-    ("shifts", "low"),
-    [([-7, 1], -128), ([-7, -7], -129), ([-7, -3], -128)],
+    ("weight", "shifts", "low"),
+    [(5, [-7, 1], -128), (5, [-7, -7], -129), (100, [-7, -3], -128)],
     ids=["a shift to the left", "outputs below the zero point", "a scale beyond 16 bits"],
 )
-def test_what_one_rounding_cannot_do_is_refused(shifts: list[int], low: int) -> None:
-    weights = np.full((2, 9), 5, np.int8)
+def test_what_one_rounding_cannot_do_is_refused(weight: int, shifts: list[int], low: int) -> None:
+    weights = np.full((2, 9), weight, np.int8)
     assert single_rounding(weights, np.zeros(2), np.array([2**30] * 2), np.array(shifts), -128, low) is None

@@ -7,6 +7,9 @@ import numpy as np
 from tinyopt.graph import Array
 from tinyopt.plan.packing import all_shift_right, right_shifts
 
+_LEAST_RIGHT = -6
+"""The farthest that sums may be shifted to the left, less one, where there is one rounding."""
+
 
 def _reach(weights: Array, bias: Array) -> Array:
     """Per channel, the largest magnitude of the bias plus products of any int8 inputs."""
@@ -24,22 +27,26 @@ def fits_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array) 
     ``shifts``: [channels] or [1]. The largest sum of a channel is its bias plus its taps at their worst int8 inputs.
     The high channel of a pair needs sums below 2**23, the low one below 2**30; shifts must be to the right.
     """
-    reach = _reach(weights, bias)
+    return all_shift_right(multipliers, shifts) and _fits_sums(weights, _reach(weights, bias))
+
+
+def _fits_sums(weights: Array, reach: Array) -> bool:
     odd_fits = len(reach) < 2 or int(reach[1::2].max()) < 1 << 23
-    return all_shift_right(multipliers, shifts) and int(reach.max()) < 1 << 30 and odd_fits and weights.min() > -128
+    return int(reach.max()) < 1 << 30 and odd_fits and weights.min() > -128
 
 
 def fits_relu_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Array, zero_point: int) -> bool:
     """Whether the block kernels for outputs at the zero point or above may compute this; see ``fits_blocks``.
 
     Sums of all channels stay below 2**23, and those of low channels stay in 32 bits after their shift to the left,
-    which is at least 2, or never leave the zero point; the requantized value stays below 2**31 before its shift.
+    which is at least 2, or never leave the zero point; the requantized value stays below 2**31 before its shift. As
+    there is but one rounding, shifts may also be to the left.
     """
     reach = _reach(weights, bias)
-    if not fits_blocks(weights, bias, multipliers, shifts) or int(reach.max()) >= 1 << 23:
+    if not _fits_sums(weights, reach) or int(reach.max()) >= 1 << 23:
         return False
     rights = np.broadcast_to(-right_shifts(multipliers, shifts).astype(np.int64), reach.shape)
-    if int(rights.max()) > 24:
+    if int(rights.max()) > 24 or int(rights.min()) < _LEAST_RIGHT:
         return False
     lefts = 16 - rights
     low_fits = (lefts >= 2) & (reach << np.maximum(lefts, 0) < 1 << 31) | _idle(reach, multipliers, rights)
@@ -49,12 +56,14 @@ def fits_relu_blocks(weights: Array, bias: Array, multipliers: Array, shifts: Ar
 
 def _idle(reach: Array, multipliers: Array, rights: Array) -> Array:
     """Per channel, whether both roundings together give zero for every possible sum."""
-    result: Array = reach * multipliers.astype(np.int64) + (1 << 30) < 1 << (30 + rights)
+    result: Array = reach * multipliers.astype(np.int64) + (1 << 30) < np.int64(1) << (30 + rights)
     return result
 
 
 def _relu_offsets(rights: Array, lefts: Array | int, zero_point: int) -> Array:
-    result: Array = (1 << (lefts - 2)) + ((2 * zero_point + 1) << (lefts + rights - 2))
+    """What rounds the multiplication, where a shift to the right comes after it; what rounds the shift; zero point."""
+    first = np.where(rights > 0, 1 << (lefts - 2), 0)
+    result: Array = first + ((2 * zero_point + 1) << (lefts + rights - 2))
     return result
 
 
@@ -113,10 +122,9 @@ def _heads(bias: Array) -> Array:
 
 def _scales(channels: int, multipliers: Array, shifts: Array) -> tuple[Array, Array]:
     """Multipliers and shifts to the right of the pairs of channels, [pairs, 2] each, int64."""
-    rights = -right_shifts(multipliers, shifts).astype(np.int64)
-    full = (np.broadcast_to(values, channels) for values in (multipliers, rights))
-    scales, rights = (_pairs(values) for values in full)
-    return scales, np.maximum(rights, 1)
+    rights = np.broadcast_to(-right_shifts(multipliers, shifts).astype(np.int64), channels)
+    rights = np.append(rights, 1) if channels % 2 else rights  # a missing channel computes nothing
+    return _pairs(np.broadcast_to(multipliers, channels)), _pairs(rights)
 
 
 def _halves(values: Array) -> Array:

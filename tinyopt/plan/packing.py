@@ -49,6 +49,11 @@ def all_shift_right(multipliers: Array, shifts: Array) -> bool:
     return bool(((shifts <= -1) | (multipliers == 0)).all())
 
 
+def none_shift_left(multipliers: Array, shifts: Array) -> bool:
+    """Whether no requantization shifts to the left; the multiplier zero fits any shift."""
+    return bool(((shifts <= 0) | (multipliers == 0)).all())
+
+
 def sum_reach(weights: Array, bias: Array) -> int:
     """The largest magnitude of ``bias`` plus products of any int8 inputs. ``weights``: [channels, …]; ``bias``:
     [channels], input zero point folded in."""

@@ -7,7 +7,8 @@ Ties differ for negative results only, and those are clamped; for the others the
 
 of a sum whose weights and bias are scaled by 2**k. k differs from channel to channel and the final shift does not, so
 that it can be part of an instruction. Where the contract's shift asks for a smaller k than two, the multiplier is
-rounded to fewer bits, and the bias makes up for it.
+rounded to fewer bits, and the bias makes up for it. Where it does not shift to the right at all, as with weights of few
+values whose sums are small, the contract rounds only once, and the bias takes away what is added too much.
 
 Whatever was chosen is compared with the contract at every step of the output within reach; both are monotonic, so
 agreement there is agreement everywhere.
@@ -25,8 +26,8 @@ from tinyopt.graph import Array
 
 SHIFT = 11
 """The final shift of every channel; the kernels have it in an instruction."""
-_LEAST, _MOST = 2, 8
-"""k: what rounds the multiplication is a whole number from 2 on; a weight of -128 fits 16 bits up to 8."""
+_LEAST, _MOST = 2, 14
+"""k: what rounds the multiplication is a whole number from 2 on; a weight of 1 or -1 fits 16 bits up to 14."""
 _STEEPEST = 22
 """The largest shift to the right whose thresholds fit 64 bits."""
 
@@ -61,9 +62,10 @@ class _Contract:
     def steps(self) -> Array:
         """[channels, levels]: the least sum of products, within reach or not, of every output above the zero point."""
         levels = np.arange(1, 127 - self.zero_point + 1, dtype=np.int64)
-        right = -self.shifts[:, None]
-        reach = (levels << (31 + right)) - (1 << 30) - (np.int64(1) << (30 + right))
-        found: Array = -(-reach // np.maximum(self.multipliers, 1)[:, None]) - self.bias[:, None]
+        left, right = np.maximum(self.shifts, 0)[:, None], np.maximum(-self.shifts, 0)[:, None]
+        second = np.where(right > 0, np.int64(1) << (30 + right), 0)  # the second rounding, where there is one
+        reach = (levels << (31 + right)) - (1 << 30) - second
+        found: Array = -(-reach // (np.maximum(self.multipliers, 1)[:, None] << left)) - self.bias[:, None]
         return found
 
 
@@ -73,42 +75,53 @@ def single_rounding(
     """Constants with which one rounding gives every output of two, or None.
 
     ``weights``: int8 [channels, …]; ``bias``: int32 [channels], input zero point folded in; ``multipliers``,
-    ``shifts``: [channels], of the contract; ``low``: the clamp, on the output's integers.
+    ``shifts``: [channels] or [1], of the contract; ``low``: the clamp, on the output's integers.
     """
-    if low < zero_point or shifts.max() > -1 or -shifts.min() > _STEEPEST:
+    if low < zero_point or shifts.max() > _MOST - SHIFT - 1 or -shifts.min() > _STEEPEST:
         return None
     wide = weights.reshape(weights.shape[0], -1).astype(np.int64)
     least = np.minimum(-128 * wide, 127 * wide).sum(axis=1)
     most = np.maximum(-128 * wide, 127 * wide).sum(axis=1)
-    arrays = (least, most, bias, multipliers, shifts)
+    bias, lefts = bias.astype(np.int64), np.maximum(shifts, 0).astype(np.int64)
+    if (np.maximum(np.abs(least + bias), np.abs(most + bias)) << lefts).max() >= 1 << 31:
+        return None
+    multipliers, shifts = (np.broadcast_to(values, len(wide)) for values in (multipliers, shifts))
+    arrays = (least, most, bias, multipliers, shifts, _largest_scales(np.abs(wide).max(axis=1)))
     return _found(tuple(np.ascontiguousarray(a, np.int64).tobytes() for a in arrays), zero_point, low)
+
+
+def _largest_scales(weights: Array) -> Array:
+    """k up to which weights of that magnitude fit 16 bits; 128 is -128."""
+    fit = [np.maximum(weights, 1) << k <= (1 << 15) - (weights < 128) for k in range(1, _MOST + 1)]
+    result: Array = np.sum(fit, axis=0)
+    return result
 
 
 @lru_cache(maxsize=128)
 def _found(data: tuple[bytes, ...], zero_point: int, low: int) -> SingleRounding | None:
-    arrays = [np.frombuffer(array, np.int64) for array in data]
+    *arrays, largest = (np.frombuffer(array, np.int64) for array in data)
     contract = _Contract(*arrays, zero_point=zero_point, low=low)
     wanted = SHIFT + 1 + contract.shifts
-    if (wanted > _MOST).any():
+    if (wanted > largest).any():
         return None
     scales = np.maximum(wanted, _LEAST)
     found = SingleRounding(contract.bias << scales, contract.multipliers.copy(), scales)
-    for index in np.flatnonzero(wanted < _LEAST).tolist():
-        rounded = _rounded_multiplier(contract.channel(index), int(wanted[index]))
+    for index in np.flatnonzero((wanted < _LEAST) | (contract.shifts >= 0)).tolist():
+        rounded = _shifted_bias(contract.channel(index), int(wanted[index]), int(largest[index]))
         if rounded is None:
             return None
         found.bias[index], found.multipliers[index], found.scales[index] = rounded
     return found if _agrees(found, contract) else None
 
 
-def _rounded_multiplier(channel: _Contract, wanted: int) -> tuple[int, int, int] | None:
-    """Bias, multiplier and k of one channel whose exact k would be too small."""
+def _shifted_bias(channel: _Contract, wanted: int, largest: int) -> tuple[int, int, int] | None:
+    """Bias, multiplier and k of one channel whose exact k would be too small, or which is not shifted to the right."""
     steps = channel.steps()[0]
     levels = np.flatnonzero((steps > channel.least) & (steps <= channel.most))
     exact = int(channel.multipliers[0])
     if exact == 0:
         return 0, 0, _LEAST
-    for k in range(_MOST, _LEAST - 1, -1):
+    for k in range(largest, max(_LEAST, wanted) - 1, -1):
         dropped = k - wanted
         multiplier = exact + (1 << dropped >> 1) >> dropped
         if multiplier == 0:

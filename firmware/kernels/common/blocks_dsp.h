@@ -30,7 +30,8 @@
  * right - 2), it is offset = 2^(left - 2) + half + zero point * 2 * half, and the result is to be shifted right by left
  * + right - 1. The sum over high comes with its 2^8; that over low is shifted so that SSAT can shift the result, by 15,
  * a constant. What is below the zero point stays below or at it, to be clamped. Sums of high stay below 2^23, of low
- * below 2^(31 - left). A low channel that cannot leave the zero point may have multiplier 0 and any shift.
+ * below 2^(31 - left). A low channel that cannot leave the zero point may have multiplier 0 and any shift. Where right
+ * is zero or negative there is no second rounding: offset is without 2^(left - 2), and left is larger than 16.
  */
 #ifndef TINYOPT_BLOCKS_DSP_H
 #define TINYOPT_BLOCKS_DSP_H

@@ -5,8 +5,8 @@
  *
  * Weights come as a stream of bytes in the order of consumption, aligned to four. Four output channels are
  *   per run, per vector: 16 weights of each of the four channels;
- *   four biases, four multipliers, four shifts (all at most -1), each int32.
- * Channels are padded with zeros to a multiple of four.
+ *   four biases, four multipliers, four shifts, each int32: all at most -1, or 0 where `low` is at least the zero
+ * point. Channels are padded with zeros to a multiple of four.
  *
  * Why: VMLADAVA multiplies and sums sixteen bytes into one of eight even registers; two vectors of activations and
  * four of weights feed eight of them, and four sums of a pixel are then requantized in the lanes of one vector.

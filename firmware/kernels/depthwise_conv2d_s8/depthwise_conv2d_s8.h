@@ -68,7 +68,7 @@ void tinyopt_depthwise_conv2d_s8_lines_3x3(const tinyopt_depthwise_conv2d_s8 *op
  * right. In place: the output may begin where the input begins when it is no larger in either direction. scratch:
  * 48 * ((n + 3) / 4 * 2 * stride + 1) bytes, n: outputs of a line.
  *
- * relu: clamp_low is at least the output's zero point. Sums are scaled by 2^k; shifts hold k, 2 to 8, and bias is
+ * relu: clamp_low is at least the output's zero point. Sums are scaled by 2^k; shifts hold k, 2 to 14, and bias is
  * scaled. With high = (scaled sum * multiplier) >> 32, the output is ((high + 2^10 + 2^(k - 2)) >> 11) +
  * output_zero_point, clamped: tinyopt/plan/single_rounding.py proves that no sum within reach differs from the
  * definition. */
@@ -89,15 +89,16 @@ void tinyopt_depthwise_conv2d_s8_dsp_3x3_relu_stride_2(const tinyopt_depthwise_c
 void tinyopt_depthwise_conv2d_s8_dsp_lines(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                            void *scratch);
 
-/* Helium (MVE); multiplier must be 1, and every shift to the right. weights: a stream of bytes, aligned to four; per
- * eight channels: four biases (input zero point folded in), multipliers and shifts of the even ones, the same of the
- * odd ones, each int32, then per tap the weights of the eight channels; channels are padded with zeros. The fields
- * bias, multipliers and shifts are not read. scratch: a window, kernel_height * kernel_width * input_channels bytes. */
+/* Helium (MVE); multiplier must be 1, and every shift to the right, or 0 where clamp_low is at least the output's zero
+ * point. weights: a stream of bytes, aligned to four; per eight channels: four biases (input zero point folded in),
+ * multipliers and shifts of the even ones, the same of the odd ones, each int32, then per tap the weights of the eight
+ * channels; channels are padded with zeros. The fields bias, multipliers and shifts are not read. scratch: a window,
+ * kernel_height * kernel_width * input_channels bytes. */
 void tinyopt_depthwise_conv2d_s8_mve(const tinyopt_depthwise_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                      void *scratch);
 
 /* Helium (MVE): 3x3, dilation 1, multiplier 1, strides both 1 or both 2, at most two rows and columns of padding before
- * the image; every shift to the right. weights, per channel: four zeros, then per column three rows and a zero (turned:
+ * the image; shifts as of mve. weights, per channel: four zeros, then per column three rows and a zero (turned:
  * per row three columns and a zero), and four zeros behind the last channel; bias: input zero point folded in. In
  * place: as dsp_3x3. scratch: 4 bytes per position looked at in a line of n outputs: n rounded up to a multiple of two,
  * plus two; with stride 2, 8 for every four outputs begun, plus two. */

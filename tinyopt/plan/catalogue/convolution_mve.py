@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from tinyopt.execute.integer.arithmetic import clamp_limits
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Graph, Operator, ops
 from tinyopt.plan.blocks_mve import VECTOR, pack_vectors, padded_to_vectors
 from tinyopt.plan.catalogue.convolution import contiguous_patches, is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.overlap import convolution_lag
-from tinyopt.plan.packing import all_shift_right, folded_bias, output_limits
+from tinyopt.plan.packing import all_shift_right, folded_bias, none_shift_left, output_limits
 
 _PIXELS = 2
 """Pixels of a block."""
@@ -20,8 +21,11 @@ def _accepts(graph: Graph, operator: Operator) -> bool:
     a = operator.attributes
     if not isinstance(a, ops.Conv2d) or a.groups != 1 or not is_int8(graph, operator):
         return False
-    ins = graph.ins(operator)
-    return all_shift_right(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    scale = output_multipliers(ins[0], ins[1], y)
+    # What rounds ties away from zero makes negative values smaller, which the clamp undoes where nothing is shifted.
+    clamped = clamp_limits(a.activation, y)[0] >= y.zero_point
+    return none_shift_left(*scale) if clamped else all_shift_right(*scale)
 
 
 def _accepts_rows(graph: Graph, operator: Operator) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinyopt.execute.integer.arithmetic import clamp_limits
 from tinyopt.execute.integer.convolution import output_multipliers
 from tinyopt.graph import Array, Graph, Operator, Tensor, ops
 from tinyopt.plan.blocks_mve import requantization_lanes
 from tinyopt.plan.catalogue.convolution import is_int8, window_fields
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
-from tinyopt.plan.packing import all_shift_right, bias_name, folded_bias, output_limits, requantization
+from tinyopt.plan.packing import all_shift_right, bias_name, folded_bias, none_shift_left, output_limits, requantization
 
 _LANES = 8
 
@@ -18,8 +19,11 @@ def _accepts(graph: Graph, operator: Operator) -> bool:
     a = operator.attributes
     if not isinstance(a, ops.DepthwiseConv2d) or a.multiplier != 1 or not is_int8(graph, operator):
         return False
-    ins = graph.ins(operator)
-    return all_shift_right(*output_multipliers(ins[0], ins[1], graph.outs(operator)[0]))
+    ins, y = graph.ins(operator), graph.outs(operator)[0]
+    scale = output_multipliers(ins[0], ins[1], y)
+    # What rounds ties away from zero makes negative values smaller, which the clamp undoes where nothing is shifted.
+    clamped = clamp_limits(a.activation, y)[0] >= y.zero_point
+    return none_shift_left(*scale) if clamped else all_shift_right(*scale)
 
 
 def _accepts_3x3(graph: Graph, operator: Operator) -> bool:
