@@ -17,7 +17,7 @@ from tinyopt.graph import DType, Graph, ops
 
 _OURS = {  # TFLM has no int8 arithmetic for these
     *(f"{op}_s8" for op in ("hard_sigmoid", "gelu", "gelu_tanh", "silu", "softplus", "neg", "exp", "log", "sqrt")),
-    *(f"{op}_s8" for op in ("square", "erf", "reduce_min", "sign")),
+    *(f"{op}_s8" for op in ("square", "erf", "reduce_min", "sign", "signum")),
 }
 _CASES = {
     name: strategy

@@ -24,7 +24,7 @@ CASES: dict[str, st.SearchStrategy[Graph]] = {
 }
 NOT_IN_TFLITE = {
     *("batch_norm_f32", "layer_norm_f32", "layer_norm_s8", "layer_norm_parameters_s8"),
-    *(f"{op}_{kind}" for op in ("hard_sigmoid", "silu", "softplus", "erf", "sign") for kind in ("s8", "f32")),
+    *(f"{op}_{kind}" for op in ("hard_sigmoid", "silu", "softplus", "erf", "sign", "signum") for kind in ("s8", "f32")),
     *("pack_signs", "xnor_conv2d_s8", "xnor_conv2d_bits", "or_pool2d"),  # operators of plans
     *(name for name in CASES if name.startswith(("gru", "lstm"))),  # states: see test_tflite_lstm
 }

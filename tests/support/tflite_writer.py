@@ -258,7 +258,7 @@ def _unary(w: _GraphWriter, o: Operator, a: ops.Unary) -> None:
         w.emit(o, "GELU", "GeluOptions", approximate=a.op is kind.GELU_TANH)
     elif a.op is kind.LEAKY_RELU:
         w.emit(o, "LEAKY_RELU", "LeakyReluOptions", alpha=a.alpha)
-    elif a.op in (kind.HARD_SIGMOID, kind.SILU, kind.SOFTPLUS, kind.ERF, kind.SIGN) or (
+    elif a.op in (kind.HARD_SIGMOID, kind.SILU, kind.SOFTPLUS, kind.ERF, kind.SIGN, kind.SIGNUM) or (
         a.op is kind.ELU and a.alpha != 1.0
     ):
         raise NotInTflite(f"TFLite has no {o.kind} (alpha={a.alpha})")

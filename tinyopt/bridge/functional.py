@@ -130,6 +130,15 @@ class _Sign(torch.autograd.Function):
         return gradients[0] * ctx.saved_tensors[0]
 
 
+class _Signum(_Sign):
+    """-1, 0 or 1, with the same gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.save_for_backward(x.abs() <= 1)
+        return torch.sign(x)
+
+
 _BINARY: dict[BinaryKind, Callable[[Tensor, Tensor], Tensor]] = {
     BinaryKind.ADD: torch.add,
     BinaryKind.SUB: torch.sub,
@@ -159,6 +168,7 @@ _UNARY: dict[UnaryKind, Callable[[Tensor, float], Tensor]] = {
     UnaryKind.SQUARE: lambda x, _: torch.square(x),
     UnaryKind.ERF: lambda x, _: torch.erf(x),
     UnaryKind.SIGN: lambda x, _: _Sign.apply(x),  # type: ignore[no-untyped-call]
+    UnaryKind.SIGNUM: lambda x, _: _Signum.apply(x),  # type: ignore[no-untyped-call]
 }
 
 

@@ -277,6 +277,7 @@ class UnaryKind(str, Enum):
     SQUARE = "square"
     ERF = "erf"
     SIGN = "sign"  # 1 where x >= 0, else -1: zero is positive
+    SIGNUM = "signum"  # -1, 0 or 1
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ _FIXED_UNARY = {
     ops.UnaryKind.LOGISTIC: _int8(1 / 256, -128),
     ops.UnaryKind.TANH: _int8(1 / 128, 0),
     ops.UnaryKind.SIGN: _int8(1.0, 0),
+    ops.UnaryKind.SIGNUM: _int8(1.0, 0),
 }
 _FRACTION = Format(DType.INT16, Quantization.per_tensor(1 / 32768, 0))
 """int16 results of softmax, logistic and tanh."""

@@ -70,4 +70,7 @@ void tinyopt_erf_f32_ref(const tinyopt_unary_f32 *op, const float *input, float 
 /* 1 where x >= 0, else -1. */
 void tinyopt_sign_f32_ref(const tinyopt_unary_f32 *op, const float *input, float *output);
 
+/* 1 where x > 0, -1 where x < 0, else 0. */
+void tinyopt_signum_f32_ref(const tinyopt_unary_f32 *op, const float *input, float *output);
+
 #endif

@@ -104,6 +104,7 @@ def real_function(attributes: Unary) -> Callable[[float], float]:
         UnaryKind.SQUARE: lambda x: x * x,
         UnaryKind.ERF: math.erf,
         UnaryKind.SIGN: lambda x: 1.0 if x >= 0 else -1.0,
+        UnaryKind.SIGNUM: lambda x: float((x > 0) - (x < 0)),
     }
     return _limited(functions[attributes.op])
 

@@ -11,6 +11,7 @@ from tinyopt.importers.onnx.lowering import OnnxLowering
 from tinyopt.importers.onnx.reader import read_model
 from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.qdq import fold_quantization
+from tinyopt.importers.signs import fuse_signs
 
 __all__ = ["import_onnx"]
 
@@ -43,4 +44,4 @@ def import_onnx(
     lowering = OnnxLowering(
         model, directory, name, (input_layout == "nhwc", output_layout == "nhwc"), input_shapes or {}
     )
-    return fold_quantization(fuse_activations(lowering.run()))
+    return fold_quantization(fuse_activations(fuse_signs(lowering.run())))

@@ -193,6 +193,7 @@ FOLDS: dict[str, Fold] = {
     "Not": _unary(np.logical_not),
     "Neg": _unary(np.negative),
     "Abs": _unary(np.abs),
+    "Sign": _unary(np.sign),
     "Floor": _unary(np.floor),
     "Ceil": _unary(np.ceil),
     "Round": _unary(np.rint),

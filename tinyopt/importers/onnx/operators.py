@@ -11,6 +11,7 @@ from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
 from tinyopt.importers.onnx.node import OPERATORS, Lowering, Node, Result, lowers
+from tinyopt.importers.signs import compare, inverted, select
 from tinyopt.importers.values import CannotLower, Value, constant, normal_axis
 
 
@@ -223,6 +224,7 @@ OPERATORS.update(
     Log=_unary(UnaryKind.LOG),
     Sqrt=_unary(UnaryKind.SQRT),
     Erf=_unary(UnaryKind.ERF),
+    Sign=_unary(UnaryKind.SIGNUM),
     FastGelu=_unary(UnaryKind.GELU_TANH),
 )
 
@@ -322,8 +324,10 @@ def _pow(net: Layers, node: Node) -> Value:
 @lowers("Where")
 def _where(net: Layers, node: Node) -> Value:
     """A constant condition selects by multiplication; an input of -inf (masks) becomes a large finite number."""
-    condition = node.x.real.astype(bool)
     chosen, other = node.input(1), node.input(2)
+    if not node.x.is_constant:
+        return select(net, node.x, chosen, other)
+    condition = node.x.real.astype(bool)
     if condition.all() or not condition.any():
         value = chosen if condition.all() else other
         return net.expand(value, np.broadcast_shapes(condition.shape, chosen.shape, other.shape))
@@ -336,6 +340,20 @@ def _where(net: Layers, node: Node) -> Value:
             _floats(net, value)
             parts.append(net.binary(BinaryKind.MUL, value, weight))
     return net.binary(BinaryKind.ADD, *parts)
+
+
+def _comparison(name: str) -> Lowering:
+    return lambda net, node: compare(net, name, node.x, node.input(1))
+
+
+OPERATORS.update(
+    Greater=_comparison("greater"),
+    GreaterOrEqual=_comparison("greater_or_equal"),
+    Less=_comparison("less"),
+    LessOrEqual=_comparison("less_or_equal"),
+    Equal=_comparison("equal"),
+    Not=lambda net, node: inverted(net, node.x),
+)
 
 
 # ---- normalisation and softmax --------------------------------------------------------------------------------

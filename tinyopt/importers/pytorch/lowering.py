@@ -19,6 +19,7 @@ from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.pytorch import movement
 from tinyopt.importers.pytorch.export import first_line, functional
 from tinyopt.importers.pytorch.operators import OPERATORS, Arguments
+from tinyopt.importers.signs import fuse_signs
 from tinyopt.importers.values import MAXIMUM_ELEMENTS, CannotLower, Value, constant
 
 _IGNORED = {"_assert_tensor_metadata", "_assert_async", "_assert_scalar", "sym_constrain_range", "sym_size"}
@@ -114,7 +115,7 @@ class _Lowering:
             )
         self._outputs()
         self.builder.graph.metadata["source"] = f"PyTorch {torch.__version__} export"
-        return fuse_activations(self.builder.build())
+        return fuse_activations(fuse_signs(self.builder.build()))
 
     # ---- ends ----
 

@@ -12,9 +12,10 @@ from typing import Any, Union
 
 import numpy as np
 
-from tinyopt.graph import DType
+from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
+from tinyopt.importers.signs import compare, inverted, select
 from tinyopt.importers.values import CannotLower, Value, constant
 
 Result = Union[Value, "list[Value | None]"]
@@ -170,7 +171,15 @@ def _operand(net: Layers, value: Any, like: Value) -> Value:
     return constant(np.asarray(value, net.dtype(like).numpy))
 
 
+def _number_of(net: Layers, value: Any) -> Any:
+    """A comparison that was computed counts as 0 and 1 in arithmetic."""
+    if isinstance(value, Value) and not value.is_constant and net.dtype(value) is DType.BOOL:
+        return net.elementwise(ops.Cast("float32"), value)
+    return value
+
+
 def _binary(net: Layers, op: BinaryKind, left: Any, right: Any) -> Value:
+    left, right = _number_of(net, left), _number_of(net, right)
     left, right = (
         _operand(net, left, right if isinstance(right, Value) else left),
         _operand(net, right, left if isinstance(left, Value) else right),
@@ -228,6 +237,8 @@ _PLAIN = {
     "rsqrt": UnaryKind.RSQRT,
     "square": UnaryKind.SQUARE,
     "erf": UnaryKind.ERF,
+    "sign": UnaryKind.SIGNUM,
+    "sgn": UnaryKind.SIGNUM,
 }
 
 
@@ -236,6 +247,42 @@ def _plain(op: UnaryKind) -> Lowering:
 
 
 OPERATORS.update({name: _plain(op) for name, op in _PLAIN.items()})
+
+
+def _comparison(name: str) -> Lowering:
+    def lower(net: Layers, a: Arguments) -> Value:
+        left, right, *_ = a
+        return compare(net, name, left, _operand(net, right, left))
+
+    return lower
+
+
+OPERATORS.update(
+    ge=_comparison("greater_or_equal"),
+    gt=_comparison("greater"),
+    le=_comparison("less_or_equal"),
+    lt=_comparison("less"),
+    eq=_comparison("equal"),
+    ne=_comparison("not_equal"),
+    logical_not=lambda net, a: inverted(net, a.x),
+)
+
+
+@_op("where")
+def _where(net: Layers, a: Arguments) -> Value:
+    condition = a.value("condition")
+    chosen, other = (_floating(a[name]) for name in ("self", "other"))
+    if condition.is_constant:
+        truth = constant(condition.real.astype(np.float32))
+        return select(net, truth, chosen, other)
+    return select(net, condition, chosen, other)
+
+
+def _floating(value: Any) -> Value:
+    """A value in float32, where it is a constant."""
+    if isinstance(value, Value):
+        return constant(value.real.astype(np.float32), value.name) if value.is_constant else value
+    return constant(np.float32(value).reshape(1))
 
 
 @_op("gelu")

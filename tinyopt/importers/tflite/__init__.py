@@ -7,6 +7,7 @@ from pathlib import Path
 from tinyopt.errors import ModelError, UnsupportedOperatorsError
 from tinyopt.graph import Graph, GraphBuilder
 from tinyopt.importers.files import read_bytes
+from tinyopt.importers.signs import fuse_signs
 from tinyopt.importers.tflite import elementwise, layers, movement, recurrent, variables
 from tinyopt.importers.tflite.lowering import LOWERINGS, CannotLower, Importer
 from tinyopt.importers.tflite.schema import IDENTIFIER, read_model
@@ -43,7 +44,7 @@ def import_tflite(model: str | Path | bytes, *, name: str | None = None, source:
         name = name or Path(model).stem
     content = read_model(data, source)
     try:
-        return Importer(content, GraphBuilder(name or "model"), source).graph()
+        return fuse_signs(Importer(content, GraphBuilder(name or "model"), source).graph())
     except UnsupportedOperatorsError:
         raise
     except (CannotLower, ModelError) as error:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tinyopt.errors import ModelError
 from tinyopt.graph import DType, ops
+from tinyopt.importers.signs import compare, inverted, select
 from tinyopt.importers.tflite.lowering import CannotLower, Node, lowers
+from tinyopt.importers.values import Value
 
 
 @lowers("ADD", "SUB", "MUL", "DIV", "MINIMUM", "MAXIMUM")
@@ -26,6 +30,73 @@ def unary(node: Node) -> None:
     x = node.input(0)
     node.arithmetic(x)
     node.emit(ops.Unary(ops.UnaryKind(node.code.lower())), [x])
+
+
+@lowers("SIGN")
+def sign(node: Node) -> None:
+    x = node.input(0)
+    node.arithmetic(x)
+    node.emit(ops.Unary(ops.UnaryKind.SIGNUM), [x])
+
+
+class _Steps:
+    """Operators between the inputs and the output of one operator of the file, on values."""
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.count = 0
+
+    def input(self, position: int) -> Value:
+        tensor = self.node.tensor(self.node.input(position))
+        if tensor.quantization is not None:
+            raise CannotLower(f"'{tensor.name}' is quantized")
+        return Value(tensor.shape, tensor=tensor.name, data=tensor.data)
+
+    def dtype(self, value: Value) -> DType:
+        return self.node.tensor(value.tensor).dtype if value.tensor else DType.of(value.real)
+
+    def unary(self, op: ops.UnaryKind, x: Value) -> Value:
+        return self._add(ops.Unary(op), [x], DType.FLOAT32)
+
+    def binary(self, op: ops.BinaryKind, a: Value, b: Value) -> Value:
+        return self._add(ops.Binary(op), [a, b], DType.FLOAT32)
+
+    def elementwise(self, attributes: ops.Attributes, x: Value) -> Value:
+        dtype = DType(attributes.dtype) if isinstance(attributes, ops.Cast) else self.dtype(x)
+        return self._add(attributes, [x], dtype)
+
+    def finish(self, value: Value) -> None:
+        self.node.finish(value.tensor)
+
+    def _add(self, attributes: ops.Attributes, values: Sequence[Value], dtype: DType) -> Value:
+        self.count += 1
+        builder = self.node.importer.builder
+        names = [value.tensor or builder.constant(f"{self.node.name}/number", value.real) for value in values]
+        output = self.node.step(attributes, names, f"{self.node.name}/{self.count}", dtype, None)
+        tensor = self.node.tensor(output)
+        return Value(tensor.shape, tensor=output, data=tensor.data)
+
+
+@lowers("GREATER_EQUAL", "GREATER", "LESS_EQUAL", "LESS", "EQUAL", "NOT_EQUAL")
+def comparison(node: Node) -> None:
+    steps = _Steps(node)
+    x, y = steps.input(0), steps.input(1)
+    if x.is_constant and y.is_constant:
+        raise CannotLower("a comparison of constants")
+    name = {"GREATER_EQUAL": "greater_or_equal", "LESS_EQUAL": "less_or_equal"}.get(node.code, node.code.lower())
+    steps.finish(compare(steps, name, x, y))
+
+
+@lowers("LOGICAL_NOT")
+def logical_not(node: Node) -> None:
+    steps = _Steps(node)
+    steps.finish(inverted(steps, steps.input(0)))
+
+
+@lowers("SELECT", "SELECT_V2")
+def selection(node: Node) -> None:
+    steps = _Steps(node)
+    steps.finish(select(steps, steps.input(0), steps.input(1), steps.input(2)))
 
 
 @lowers("ELU")

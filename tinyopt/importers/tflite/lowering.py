@@ -10,6 +10,7 @@ import numpy as np
 
 from tinyopt.errors import ModelError, Unsupported, UnsupportedOperatorsError
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Quantization, Shape, Tensor, infer_shapes, ops
+from tinyopt.importers import values
 from tinyopt.importers.tflite.folding import fold
 from tinyopt.importers.tflite.schema import DAMAGE, FileModel, FileOperator, FileTensor, type_name
 
@@ -29,7 +30,7 @@ _MAXIMUM_BYTES = (1 << 31) - 1
 _MAXIMUM_NUMBERS = 65_536
 
 
-class CannotLower(Exception):
+class CannotLower(values.CannotLower):
     """Why one operator of the file has no form in the graph; all of them are reported together."""
 
 
@@ -130,7 +131,7 @@ class Importer:
                 if lowering is None:
                     raise CannotLower("tinyopt has no such operator")
                 lowering(node)
-            except CannotLower as error:
+            except values.CannotLower as error:
                 self.unsupported.append(Unsupported(operator.code, node.name, str(error)))
                 self.stand_in(operator)
             except ModelError as error:
