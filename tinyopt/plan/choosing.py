@@ -46,16 +46,26 @@ class _Chooser:
         weights = {name: weight / scale[name] for name, weight in objective.weights.items() if weight > 0}
         if "latency" not in weights and "energy" not in weights:
             weights["latency"] = TIE / max(self._least_cycles, 1.0)
-        chosen = [min(row, key=self._one(weights)) for row in self.options]
-        return drop_kernels(
-            chosen,
-            self.options,
-            one=self._one(weights),
-            whole=lambda picked: _score(weights, self.figures(picked)),
-            keeps=lambda old, new: not objective.ram or self._ram(new) <= self._ram(old),
-            code=self.costs.code_bytes,
-            flash_counts=objective.flash > 0,
-        )
+
+        def whole(picked: Sequence[Option]) -> float:
+            return _score(weights, self.figures(picked))
+
+        starts = [[min(row, key=self._one(weights)) for row in self.options]]
+        if objective.flash:  # code that is shared pays for all or for none: the fastest may end with less of it
+            starts.append([row[0] for row in self.options])
+        found = [
+            drop_kernels(
+                start,
+                self.options,
+                one=self._one(weights),
+                whole=whole,
+                keeps=lambda old, new: not objective.ram or self._ram(new) <= self._ram(old),
+                code=self.costs.code_bytes,
+                flash_counts=objective.flash > 0,
+            )
+            for start in starts
+        ]
+        return min(found, key=whole)
 
     def figures(self, chosen: Sequence[Option]) -> Figures:
         cycles = sum(option.cycles for option in chosen)
