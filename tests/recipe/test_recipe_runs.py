@@ -401,9 +401,23 @@ def _never(stage: str, state: str) -> None:
 def test_labels_that_the_network_does_not_have_are_refused(folder: Path, tmp_path: Path) -> None:
     x, y = blob_task.samples(20, 0)
     np.savez(tmp_path / "wrong.npz", x=x, y=y + 7)
-    data = {"train": str(tmp_path / "wrong.npz")}
-    with pytest.raises(DataError, match=r"stage 1, 'train': .* has the label"):
-        run_recipe(recipe(folder, TRAIN, data=data), tmp_path / "out")
+    for role in ("train", "validation", "test"):
+        data = {"train": "train.npz", "test": "test.npz", role: str(tmp_path / "wrong.npz")}
+        with pytest.raises(
+            DataError, match=rf"{role} data .*: sample 0 has the label \d+, but the network has 4 classes"
+        ):
+            run_recipe(recipe(folder, TRAIN, data=data), tmp_path / "out", on_stage=_never)
+
+
+def test_devices_that_the_machine_does_not_have_are_refused_before_anything_starts(
+    folder: Path, tmp_path: Path
+) -> None:
+    deep = {"prune": {"pruning": "nm", "schedule": {"type": "iterative", "fine_tune": {"device": "nothing:3"}}}}
+    for stage in ({"qat": {"training": {"device": "nothing:3"}}}, deep):
+        with pytest.raises(
+            TinyoptError, match=r"stage 2, '(qat|prune)': the device 'nothing:3' cannot be used: .*auto"
+        ):
+            run_recipe(recipe(folder, TRAIN, stage), tmp_path / "out", on_stage=_never)
 
 
 def test_a_folder_with_files_of_somebody_else_is_left_alone(folder: Path, tmp_path: Path) -> None:

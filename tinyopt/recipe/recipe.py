@@ -202,4 +202,4 @@ def _line(error: ErrorDetails, where: str = "") -> str:
 
 
 def _is_class(step: str) -> bool:
-    return step[:1].isupper() or step.startswith(("function-", "float", "constrained-"))
+    return step[:1].isupper() or step.startswith(("function-", "float", "constrained-", "literal["))

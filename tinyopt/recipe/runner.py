@@ -20,9 +20,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tinyopt import __version__
 from tinyopt.board import Board, load_board
-from tinyopt.errors import BoardError, RecipeError, TinyoptError
+from tinyopt.errors import BoardError, RecipeError, TinyoptError, TrainingError
 from tinyopt.graph import Graph, load_graph, save_graph
 from tinyopt.plan.objective import Objective
 from tinyopt.recipe.board_cost import names_board
@@ -31,7 +30,10 @@ from tinyopt.recipe.measure import Metrics, measure_model
 from tinyopt.recipe.recipe import Recipe, Stage
 from tinyopt.recipe.report import RecipeReport, Row, judge, write_report
 from tinyopt.recipe.schema import plain
-from tinyopt.recipe.sources import ROLES, RecipeData, load_model
+from tinyopt.recipe.sources import ROLES, RecipeData, check_labels, load_model
+from tinyopt.recipe.training import devices
+from tinyopt.train.fit import usable_device
+from tinyopt.version import __version__
 
 FORMAT = 1
 MANIFEST = "recipe.json"
@@ -169,12 +171,20 @@ class _Run:
     # ---- stages ----
 
     def _check_data(self) -> None:
-        """Data are read, and refused, before anything long starts."""
+        """Data are read, and refused, before anything long starts; so are devices that this machine does not have."""
+        for index, stage in enumerate(self.recipe.stages, 1):
+            for name in dict.fromkeys(devices(stage.config)):
+                try:
+                    usable_device(name)
+                except TrainingError as error:
+                    raise TrainingError(f"stage {index}, '{stage.name}': {error}") from None
         for role in ROLES:
             if self.data.has(role) and (role == "test" or any(_reads(s.kind, role) for s in self.recipe.stages)):
                 samples = self.data.samples(role, self.original)
                 if role in ("train", "validation") and samples.labels is None:
                     raise RecipeError(f"the {role} data ({samples.source}) have no labels; training needs them")
+                if role != "calibration" and samples.labels is not None:
+                    check_labels(samples.labels, self.original, f"{role} data ({samples.source})")
                 self.data.digest(role, self.original)
 
     def _first(self, graph: Graph) -> Graph:

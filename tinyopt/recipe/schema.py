@@ -30,7 +30,6 @@ from pydantic import (
     Field,
     Strict,
     StrictBool,
-    StrictInt,
     StrictStr,
     Tag,
     ValidationInfo,
@@ -41,8 +40,10 @@ from tinyopt.errors import TinyoptError
 from tinyopt.graph import Graph
 from tinyopt.recipe.board_cost import BoardCycles
 
-Number = Annotated[float, Strict(), Field(allow_inf_nan=False)]
-_SCALARS: dict[Any, Any] = {int: StrictInt, float: Number, bool: StrictBool, str: StrictStr, type(None): None}
+Number = Annotated[float, Strict(), Field(ge=-1e15, le=1e15, allow_inf_nan=False)]
+Whole = Annotated[int, Strict(), Field(gt=-(1 << 31), lt=1 << 31)]
+"""No configuration has a use for larger numbers, and what computes with them would overflow."""
+_SCALARS: dict[Any, Any] = {int: Whole, float: Number, bool: StrictBool, str: StrictStr, type(None): None}
 _LONGEST = 10_000
 """Entries of a list or mapping."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinyopt.data import Samples, load_samples
 from tinyopt.errors import DataError, RecipeError
-from tinyopt.graph import Graph
+from tinyopt.graph import Array, Graph
 from tinyopt.recipe.kinds import Role
 
 if TYPE_CHECKING:
@@ -41,6 +41,17 @@ def load_model(recipe: Recipe) -> Graph:
     from tinyopt.importers import load
 
     return load(recipe.folder / recipe.model, input_layout=recipe.input_layout)
+
+
+def check_labels(labels: Array, graph: Graph, where: str) -> None:
+    """Whether every label is a class of the network.
+
+    Raises:
+        DataError: naming the first that is none.
+    """
+    from tinyopt.train.dataset import checked_targets
+
+    checked_targets(labels, where, max(graph.tensors[graph.outputs[0]].size, 2))  # one output: yes or no
 
 
 class RecipeData:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
-from typing import TypeAlias
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeAlias
 
 from tinyopt.bridge import to_graph, to_torch
 from tinyopt.compress.distill import DistillSettings
@@ -84,6 +84,14 @@ class Aware(QuantizationAware):
 def settings_of(config: TrainSettings) -> TrainSettings:
     """The trainer's own settings, without what a stage adds."""
     return TrainSettings(**{f.name: getattr(config, f.name) for f in fields(TrainSettings)})
+
+
+def devices(config: Any) -> list[str]:
+    """The torch devices that a configuration trains on."""
+    found = [config.device] if isinstance(config, TrainSettings) else []
+    for entry in fields(config) if is_dataclass(config) and not isinstance(config, type) else ():
+        found += devices(getattr(config, entry.name))
+    return found
 
 
 def augmentation(parts: Augmentations) -> Augment | None:

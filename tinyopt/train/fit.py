@@ -114,7 +114,7 @@ class _Run:
         self.folder = None if folder is None else Path(folder)
         self.file = None if self.folder is None else self.folder / "checkpoint.pt"
         self.home = next((p.device for p in module.parameters()), torch.device("cpu"))
-        self.device = _device(settings.device)
+        self.device = usable_device(settings.device)
         self.steps_per_epoch = math.ceil(len(train) / settings.batch_size)
         self.epoch, self.step_in_epoch, self.loss_sum, self.epoch_seconds = 0, 0, 0.0, 0.0
         self.history: list[EpochLog] = []
@@ -316,14 +316,22 @@ class _Run:
             raise KeyboardInterrupt(f"training was interrupted; run it again to go on from '{self.file}'")
 
 
-def _device(name: str) -> torch.device:
+def usable_device(name: str) -> torch.device:
+    """A torch device by its name; ``auto``: a GPU where there is one.
+
+    Raises:
+        TrainingError: when this machine has no such device.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise TrainingError(f"the device '{name}' cannot be used: {str(error).splitlines()[0]}") from None
+        torch.ones(1, device=device).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
+        raise TrainingError(
+            f"the device '{name}' cannot be used: {reason}; 'auto' takes a GPU where there is one, else the processor"
+        ) from None
     return device
 
 

@@ -8,6 +8,10 @@ from typing import Literal
 
 from tinyopt.errors import TrainingError
 
+MOST_EPOCHS = 1_000_000
+LARGEST_RATE = 1e30
+"""Beyond it, single precision overflows."""
+
 
 @dataclass(frozen=True)
 class TrainSettings:
@@ -55,10 +59,10 @@ class TrainSettings:
 
     def __post_init__(self) -> None:
         rules = {
-            "epochs": self.epochs >= 1,
+            "epochs": 1 <= self.epochs <= MOST_EPOCHS,
             "batch_size": self.batch_size >= 1,
             "optimiser": self.optimiser in ("adamw", "sgd"),
-            "learning_rate": self.learning_rate > 0 and math.isfinite(self.learning_rate),
+            "learning_rate": 0 < self.learning_rate <= LARGEST_RATE,
             "schedule": self.schedule in ("cosine", "step", "constant"),
             "warm_up_epochs": 0 <= self.warm_up_epochs < math.inf,
             "step_epochs": self.step_epochs >= 1,
@@ -68,7 +72,7 @@ class TrainSettings:
             "label_smoothing": 0 <= self.label_smoothing < 1,
             "gradient_clip": self.gradient_clip is None or self.gradient_clip > 0,
             "patience": self.patience is None or self.patience >= 1,
-            "seed": self.seed >= 0,
+            "seed": 0 <= self.seed < 1 << 63,
         }
         for name, holds in rules.items():
             if not holds:

@@ -20,6 +20,7 @@ from tinyopt.graph import Array, Graph
 from tinyopt.train import Callback, Dataset, DatasetLike, TrainResult, fit
 from tinyopt.train.augment import Augment
 from tinyopt.train.dataset import as_dataset
+from tinyopt.train.fit import usable_device
 
 
 def distill(
@@ -102,7 +103,7 @@ def distill_module(
         held_out = as_dataset(validation, module, what="validation data", classes=classes)
     known: torch.Tensor | None = None
     if augment is None and classes is not None and not settings.hints and not settings.attention:
-        known = taught.over(train.inputs, _device(settings.training.device))
+        known = taught.over(train.inputs, usable_device(settings.training.device))
         if not bool(torch.isfinite(known).all()):
             raise DataError("the teacher gives NaN or infinite scores for some of the training data")
         numbered = np.stack([train.targets, np.arange(len(train))], 1)
@@ -207,9 +208,3 @@ def _classes(module: GraphModule, data: DatasetLike) -> int | None:
         return outputs
     one_each = targets.size == len(targets) and outputs > 1
     return outputs if targets.dtype.kind != "f" or one_each else None
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(name)

@@ -21,6 +21,9 @@ def _share(name: str, value: float) -> None:
     _need(math.isfinite(value) and 0 <= value < 1, f"{name} must be a share from 0 to below 1, not {value!r}")
 
 
+MOST_STEPS = 1000
+"""Of an iterative schedule: more take less than a thousandth each."""
+
 # ---- criteria -------------------------------------------------------------------------------------------------
 
 
@@ -68,6 +71,9 @@ class Random:
     """By lot: the control that every criterion has to beat."""
 
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        _need(self.seed >= 0, f"a seed is a number from 0 upwards, not {self.seed}")
 
 
 Criterion: TypeAlias = "L1 | L2 | ActivationStatistics | Taylor | Random"
@@ -248,7 +254,7 @@ class Iterative:
     fine_tune: TrainSettings | None = None
 
     def __post_init__(self) -> None:
-        _need(self.steps >= 1, "an iterative schedule needs at least one step")
+        _need(1 <= self.steps <= MOST_STEPS, f"an iterative schedule has 1 to {MOST_STEPS} steps, not {self.steps}")
 
 
 @dataclass(frozen=True)
@@ -293,7 +299,7 @@ class LotteryTicket:
     rewind_step: int = 0
 
     def __post_init__(self) -> None:
-        _need(self.rounds >= 1, "a lottery ticket needs at least one round")
+        _need(1 <= self.rounds <= MOST_STEPS, f"a lottery ticket has 1 to {MOST_STEPS} rounds, not {self.rounds}")
         _need(self.rewind_step >= 0, "weights are rewound to a step from 0 upwards")
 
 
