@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyopt.compress.prune.config import StructuredPruning
+from tinyopt.compress.prune.config import StructuredPruning, Taylor
 from tinyopt.compress.prune.coupling import Coupling
 from tinyopt.graph import Array
 
@@ -104,7 +104,14 @@ class Picker:
         return counts
 
     def _lost(self, counts: list[int]) -> float:
-        return sum(self.scores[group] for count, ranked in zip(counts, self.ranked) for group in ranked[:count])
+        """What the scores say of the harm. Changes of the loss add up. Where scores are relative to their layer, each
+        layer passes on the share of importance that it keeps, and shares multiply: their negative logarithm."""
+        lost = [sum(self.scores[g] for g in ranked[:count]) for count, ranked in zip(counts, self.ranked)]
+        if isinstance(self.config.criterion, Taylor) and self.config.normalise in (None, "none"):
+            return sum(lost)
+        totals = [sum(self.scores[g] for g in ranked) for ranked in self.ranked]
+        shares = [part / total if total > 0 else 0.0 for part, total in zip(lost, totals)]
+        return -sum(math.log(max(1 - share, 1e-12)) for share in shares)
 
     def _smaller(self, place: int, counts: list[int]) -> list[int] | None:
         """The counts with the next step of one family: a sixteenth of it, or what ``multiple`` asks for."""

@@ -187,10 +187,13 @@ def _given_back(
     """What was taken too much: one step of one layer after the other comes back where the limit allows it, the most
     important first. With the cost of what came of it."""
     cost = cost_of(without(picker.removed(counts)), target)
-    for place in picker.by_importance(counts):
-        trial = list(counts)
-        trial[place] = max(trial[place] - picker.steps[place], 0)
-        found = cost_of(without(picker.removed(trial)), target)
-        if cost < found <= limit:
-            counts, cost = trial, found
-    return counts, cost
+    while True:
+        before = cost
+        for place in picker.by_importance(counts):
+            trial = list(counts)
+            trial[place] = max(trial[place] - picker.steps[place], 0)
+            found = cost_of(without(picker.removed(trial)), target)
+            if cost < found <= limit:
+                counts, cost = trial, found
+        if cost == before or cost > limit:
+            return counts, cost
