@@ -66,6 +66,13 @@ def quantize(
     all_layers: Annotated[
         bool, typer.Option("--all-layers", help="The first and the last layer take narrow --weights too.")
     ] = False,
+    keep_binary: Annotated[
+        bool, typer.Option("--keep-binary", help="Layers whose float weights are -a and a become binary.")
+    ] = False,
+    positive_zero: Annotated[
+        bool,
+        typer.Option("--zero-is-positive", help="Signs of the model give 1 for zero, so that layers behind read bits."),
+    ] = False,
     technique: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--technique", "-t", help=f"{', '.join(TECHNIQUES)}; again for more, in this order."),
@@ -113,6 +120,7 @@ def quantize(
     """
     from tinyopt.cli.commands import _accuracy_loss, _samples, load_model
     from tinyopt.graph import DType, parameter_bytes, save_graph
+    from tinyopt.importers.signs import zero_is_positive
     from tinyopt.quantize import Budget, Int8, PostTraining, weight_format
     from tinyopt.quantize import quantize as quantize_graph
 
@@ -150,6 +158,7 @@ def quantize(
         techniques=_techniques(technique or [], steps, seed),
         float_io=float_io,
         strict=strict,
+        keep_binary=keep_binary,
     )
     formats = [weight_format(name) for name in choices.split(",")]
     budget = None
@@ -162,6 +171,8 @@ def quantize(
     graph = load_model(model, input_layout=input_layout)
     if graph.is_quantized:
         raise ModelError(f"'{graph.name}' is quantized already; give the float model")
+    if positive_zero:
+        graph = zero_is_positive(graph)
     samples = _samples(calibration, graph, limit)
     facts: dict[str, Any] = {"model": graph.name, "output": str(output)}
     missed: str | None = None

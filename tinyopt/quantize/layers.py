@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import numpy as np
+
 from tinyopt.errors import DataError
-from tinyopt.graph import Graph, Operator, ops
+from tinyopt.graph import DType, Graph, Operator, ops
 from tinyopt.quantize.weights import WeightFormat
 
 LAYERS = (ops.Conv2d, ops.DepthwiseConv2d, ops.TransposeConv2d, ops.FullyConnected)
@@ -22,6 +24,26 @@ def weighted_layers(operators: Sequence[Operator]) -> list[Operator]:
 def output_axis(operator: Operator) -> int:
     """The axis of the output channels in a layer's weights."""
     return 3 if isinstance(operator.attributes, ops.DepthwiseConv2d) else 0
+
+
+def binary_layers(graph: Graph, operators: Sequence[Operator]) -> tuple[str, ...]:
+    """The layers in ``operators`` whose float weights are binary already: -a and a, with one a for each output channel.
+
+    Equal up to float32 rounding, as batch norms that were folded leave it.
+    """
+    found = []
+    for operator in operators:
+        if not isinstance(operator.attributes, LAYERS):
+            continue
+        weights = graph.tensors[operator.inputs[1]]
+        if not weights.is_constant or weights.dtype is not DType.FLOAT32:
+            continue
+        rows = np.abs(
+            np.moveaxis(weights.value, output_axis(operator), 0).reshape(weights.shape[output_axis(operator)], -1)
+        )
+        if rows.size and rows.max() > 0 and bool((rows.max(1) - rows.min(1) <= 1e-5 * rows.max(1)).all()):
+            found.append(operator.name)
+    return tuple(found)
 
 
 def layer_formats(

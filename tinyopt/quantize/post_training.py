@@ -15,11 +15,11 @@ from tinyopt.quantize.calibration import CalibrationMethod, MaxRange, calibrate
 from tinyopt.quantize.convert import convert
 from tinyopt.quantize.dynamic import DynamicRanges, with_dynamic_ranges
 from tinyopt.quantize.formats import Formats
-from tinyopt.quantize.layers import layer_formats
+from tinyopt.quantize.layers import binary_layers, layer_formats
 from tinyopt.quantize.reconstruct import reconstruct
 from tinyopt.quantize.support import integer_operators
 from tinyopt.quantize.technique import FloatTechnique, IntegerTechnique, Progress, Setting, Technique
-from tinyopt.quantize.weights import Int8, WeightFormat
+from tinyopt.quantize.weights import Binary, Int8, WeightFormat
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,9 @@ class PostTraining:
 
     ``weights``: the values that weights may take; ``edges``: those of the first and the last layer, where ``weights``
     is narrower (None: no exception); ``overrides``: layer (or a pattern with ``*``) → its format.
+
+    ``keep_binary``: layers whose float weights are -a and a, with one a for each output channel, become ``Binary``
+    unless an override names them. That loses nothing, and layers of them that read signs run on bits.
 
     ``techniques``: run in the given order: those that rewrite the float graph first, then, at every layer in turn,
     those that change its integers (see ``tinyopt.quantize.technique``).
@@ -52,6 +55,7 @@ class PostTraining:
     techniques: tuple[Technique, ...] = ()
     activations: DType = DType.INT8
     strict: bool = False
+    keep_binary: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", MappingProxyType(dict(self.overrides)))
@@ -100,7 +104,9 @@ def quantize(
     _check_fit(samples, graph)
     prepared = optimise(graph)
     operators, notes = integer_operators(prepared, int8_edges=not config.float_io, dtype=config.activations)
-    weights = layer_formats(prepared, operators, config.weights, config.edges, config.overrides)
+    binary = binary_layers(prepared, operators) if config.keep_binary else ()
+    overrides = {**dict.fromkeys(binary, Binary()), **config.overrides}
+    weights = layer_formats(prepared, operators, config.weights, config.edges, overrides)
     setting = Setting(prepared, samples, weights, config.per_channel, on_technique or _silent)
     for technique in config.techniques:
         if isinstance(technique, FloatTechnique):
