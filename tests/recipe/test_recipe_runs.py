@@ -80,6 +80,26 @@ def test_batch_norms_can_be_put_back_before_training(folder: Path, tmp_path: Pat
     assert (rows["train"].accuracy or 0) > 0.9 and (rows["quantize"].accuracy or 0) > 0.9
 
 
+@pytest.mark.parametrize("schedule", ["gradual_cubic", "lottery_ticket"])
+def test_channels_leave_over_a_training_to_a_share_of_the_boards_cycles(
+    folder: Path, tmp_path: Path, schedule: str
+) -> None:
+    training = {"epochs": 3, "batch_size": 16, "learning_rate": 1e-2}
+    target = {"cost": "cycles", "ratio": 0.8}
+    pruning = {"type": "structured", "target": target, "scope": "trial", "criterion": "taylor", "normalise": "l2"}
+    stage = {"prune": {"pruning": pruning, "schedule": {"type": schedule, "train": training}}}
+    rows = {row.stage: row.metrics for row in run_recipe(recipe(folder, TRAIN, stage), tmp_path).report.rows}
+    assert rows["prune"].parameters < rows["train"].parameters and (rows["prune"].accuracy or 0) > 0.8
+
+
+def test_ranges_at_run_time_need_no_data(folder: Path, tmp_path: Path) -> None:
+    result = run_recipe(recipe(folder, TRAIN, {"dynamic": {"symmetric": True}}), tmp_path)
+    rows = {row.stage: row.metrics for row in result.report.rows}
+    assert rows["dynamic"].precision == "dynamic int8"
+    assert abs((rows["dynamic"].accuracy or 0) - (rows["train"].accuracy or 0)) < 0.05
+    assert (rows["dynamic"].weights_bytes or 0) < 0.5 * (rows["train"].weights_bytes or 0)
+
+
 def test_the_report_compares_the_stages(whole: RecipeResult) -> None:
     rows = {row.stage: row.metrics for row in whole.report.rows}
     assert list(rows) == ["original", "train", "prune", "distill", "quantize"]

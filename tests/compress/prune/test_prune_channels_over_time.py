@@ -55,7 +55,7 @@ def data() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
 @cache
 def trained() -> Graph:
     module = to_torch(digits_graph())
-    fit(module, data()[0], settings=replace(TRAIN, epochs=6, learning_rate=1e-2))
+    fit(module, data()[0], settings=replace(TRAIN, epochs=5, learning_rate=1e-2))
     return to_graph(module)
 
 

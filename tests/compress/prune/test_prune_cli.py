@@ -109,6 +109,13 @@ def test_schedules_train_between(folder: Path) -> None:
     run(folder, "--structured", "--unit", "channels", "--compensate", "mean", "--schedule", "iterative", *data)
 
 
+@pytest.mark.parametrize("schedule", ["gradual", "lottery"])
+def test_channels_leave_over_a_training(folder: Path, schedule: str) -> None:
+    data = ("--data", str(folder / "data.npz"), "--epochs", "2", "--json")
+    facts = json.loads(run(folder, "--structured", "--macs", "0.5", "--schedule", schedule, "--steps", "1", *data))
+    assert graph_macs(load_graph(folder / "out.tinyopt")) == facts["macs"] <= 0.5 * facts["macs_before"]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -132,6 +139,7 @@ def test_schedules_train_between(folder: Path) -> None:
         (["--structured", "--normalise", "max"], "mean, l2 or none"),
         (["--structured", "--compensate", "median"], "mean or linear"),
         (["--structured", "--scope", "trial"], "give a target"),
+        (["--structured", "--macs", "0.5", "--scope", "trial"], "trials"),
         (["--structured", "--compensate", "linear"], "needs data"),
     ],
 )
