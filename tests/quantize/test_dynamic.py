@@ -23,7 +23,16 @@ from tinyopt.graph import DType, Graph, GraphBuilder, graph_macs, load_graph, op
 from tinyopt.graph.types import Array
 from tinyopt.optimise import optimise
 from tinyopt.plan import make_plan
-from tinyopt.quantize import DynamicRanges, PostTraining, half_weights, quantize
+from tinyopt.quantize import (
+    Budget,
+    DynamicRanges,
+    Int4,
+    Int8,
+    PostTraining,
+    choose_widths,
+    half_weights,
+    quantize,
+)
 
 random = np.random.default_rng(0)
 
@@ -177,6 +186,8 @@ def test_verbs_that_want_a_float_network_take_it() -> None:
     assert kinds(floats) == kinds(NETWORK) and {t.dtype for t in floats.tensors.values()} == {DType.FLOAT32}
     assert kinds(to_torch(result).graph) == kinds(NETWORK)
     assert quantize(result, INPUT, PostTraining()).is_quantized
+    widths = choose_widths(result, INPUT, Budget(weight_bytes=600), formats=(Int8(), Int4()))
+    assert {str(form) for form in widths.formats.values()} == {"int8", "int4"}
     assert kinds(half_weights(result)) == kinds(optimise(NETWORK))
 
 

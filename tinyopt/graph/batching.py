@@ -16,7 +16,15 @@ _PARAMETERS: dict[type[Attributes], int | None] = {
 }
 """Operators whose inputs from 1 up to here are shared by all samples."""
 
-_LAST_AXIS = (ops.Softmax, ops.LogSoftmax, ops.FullyConnected, ops.LayerNorm, ops.BatchNorm, ops.Prelu)
+_LAST_AXIS = (
+    ops.Softmax,
+    ops.LogSoftmax,
+    ops.FullyConnected,
+    ops.DynamicFullyConnected,
+    ops.LayerNorm,
+    ops.BatchNorm,
+    ops.Prelu,
+)
 """Operators whose last axis is not the batch."""
 
 

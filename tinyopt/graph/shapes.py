@@ -143,11 +143,11 @@ def _fully_connected(a: ops.FullyConnected, inputs: list[Shape]) -> list[Shape]:
     return [(*x[:-1], w[0])]
 
 
-@_rule(ops.DynamicConv2d)
-@_rule(ops.DynamicDepthwiseConv2d)
-@_rule(ops.DynamicFullyConnected)
 def _dynamic(a: ops.DynamicRange, inputs: list[Shape]) -> list[Shape]:
     return infer_shapes(a.layer, inputs)
+
+
+_RULES |= dict.fromkeys((ops.DynamicConv2d, ops.DynamicDepthwiseConv2d, ops.DynamicFullyConnected), _dynamic)
 
 
 @_rule(ops.MatMul)

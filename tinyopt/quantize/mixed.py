@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from tinyopt.bridge import dequantize_graph
 from tinyopt.data import Samples, Spec, load_samples
 from tinyopt.errors import DataError
 from tinyopt.execute.float import run_batch
@@ -164,6 +165,7 @@ class _Search:
     ) -> None:
         if not formats:
             raise DataError("there are no formats to choose from")
+        graph = graph if graph.is_quantized else dequantize_graph(graph)  # layers with run-time ranges
         self.graph, self.samples, self.budget = optimise(graph), samples, budget
         self.config, self.costs, self.on_progress = config, costs, on_progress
         self.formats = sorted(dict.fromkeys(formats), key=lambda form: -form.bits)
