@@ -11,7 +11,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyopt.compress.prune import Iterative, NMPruning, StructuredPruning, Taylor
+from tinyopt.compress.prune import BlockPruning, Iterative, NMPruning, StructuredPruning, Taylor
 from tinyopt.errors import RecipeError, TinyoptError
 from tinyopt.quantize import AdaRound, Clustered, Equalise, Int4, Percentile, PostTraining
 from tinyopt.recipe import Recipe, load_recipe, make_recipe, stage_kinds
@@ -58,6 +58,12 @@ def test_a_class_is_named_in_any_writing_and_without_the_word_that_all_share() -
     schedule = {"type": "iterative", "steps": 2, "fine_tune": {"epochs": 3}}
     found = config({"prune": {"pruning": "nm", "schedule": schedule}})
     assert isinstance(found.schedule, Iterative) and found.schedule.fine_tune.epochs == 3
+
+
+def test_layers_are_chosen_by_kind() -> None:
+    pruning = {"type": "block", "amount": 0.9, "skip": ["DepthwiseConv2d"], "layers": ["*Conv2d", "classes"]}
+    found = config({"prune": {"pruning": pruning}})
+    assert found.pruning == BlockPruning(0.9, skip=("DepthwiseConv2d",), layers=("*Conv2d", "classes"))
 
 
 def test_the_seed_of_the_recipe_is_the_seed_of_every_stage_that_names_none() -> None:

@@ -91,7 +91,15 @@ def prune(
     ] = None,
     skip: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option("--skip", metavar="LAYER", help="Leave this layer (* and ? allowed). May be repeated."),
+        typer.Option(
+            "--skip",
+            metavar="LAYER",
+            help="Leave this layer, or layers of this kind, e.g. DepthwiseConv2d (* and ? allowed). May be repeated.",
+        ),
+    ] = None,
+    only: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--only", metavar="LAYER", help="As --skip, but leave all other layers. Without --structured."),
     ] = None,
     strict: Annotated[
         bool, typer.Option("--strict", help="Stop where the pruning does not apply to a layer that is not skipped.")
@@ -144,7 +152,10 @@ def prune(
     config = _config(structured, unit, pattern, amount, target, chosen, scope, multiple, layer_limit, tuple(skip or ()))
     if isinstance(config, StructuredPruning):
         config = replace(config, compensate=_compensation(compensate), normalise=_normalisation(normalise))
+        if only:
+            raise TinyoptError("--only is for zeros in weights; with --structured, name the other layers by --skip")
     else:
+        config = replace(config, layers=tuple(only or ()))
         for option, given in (("--compensate", compensate), ("--normalise", normalise)):
             if given is not None:
                 raise TinyoptError(f"{option} needs --structured")

@@ -133,6 +133,8 @@ def test_channels_leave_over_a_training(folder: Path, schedule: str) -> None:
         (["--scope", "all"], "scope is"),
         (["--amount", "1.5"], "amount must be a share"),
         (["--skip", "convolution"], "fits no layer"),
+        (["--only", "Conv3d"], "layers: 'Conv3d' fits no layer"),
+        (["--structured", "--only", "Conv2d"], "--only is for zeros"),
         (["--structured", "--unit", "rows"], "unit is one of"),
         (["--compensate", "mean"], "needs --structured"),
         (["--normalise", "l2"], "needs --structured"),

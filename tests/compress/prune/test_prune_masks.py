@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
@@ -20,6 +21,7 @@ from tinyopt.compress.prune import (
     BlockPruning,
     NMPruning,
     Random,
+    StructuredPruning,
     Taylor,
     UnstructuredPruning,
     WeightPruning,
@@ -178,6 +180,49 @@ def test_skipped_layers_are_left_alone_and_a_wrong_name_is_an_error() -> None:
     assert report.layers[0].sparsity == 0 == report.layers[-1].sparsity and report.layers[1].sparsity > 0
     with pytest.raises(TinyoptError, match="fits no layer"):
         prune(graph, UnstructuredPruning(0.5, skip=("nowhere*",)))
+
+
+def separable() -> Graph:
+    """Depthwise, 1x1 and dense, the depthwise weights the smallest."""
+    random, builder = np.random.default_rng(3), GraphBuilder("separable")
+    x = builder.input("x", (1, 6, 6, 8), DType.FLOAT32)
+    taps = builder.constant("taps", 0.01 * random.standard_normal((1, 3, 3, 8)).astype(np.float32))
+    y = builder.add(ops.DepthwiseConv2d(padding=ops.Padding(1, 1, 1, 1)), [x, taps], name="spatial")
+    points = builder.constant("points", random.standard_normal((8, 1, 1, 8)).astype(np.float32))
+    y = builder.add(ops.Conv2d(), [y, points], name="pointwise")
+    y = builder.add(ops.Reshape((1, 288)), [y], name="flat")
+    rows = builder.constant("rows", random.standard_normal((4, 288)).astype(np.float32))
+    builder.output(builder.add(ops.FullyConnected(), [y, rows], name="classes"))
+    return builder.build()
+
+
+@pytest.mark.parametrize("kind", [UnstructuredPruning(0.9), BlockPruning(0.9)], ids=["single", "blocks"])
+@pytest.mark.parametrize(
+    ("fields", "pruned"),
+    [
+        ({}, {"spatial", "pointwise", "classes"}),
+        ({"skip": ("DepthwiseConv2d",)}, {"pointwise", "classes"}),
+        ({"skip": ("Depthwise*", "classes")}, {"pointwise"}),
+        ({"layers": ("Conv2d", "class*")}, {"pointwise", "classes"}),
+        ({"layers": ("*Conv2d",), "skip": ("point*",)}, {"spatial"}),
+    ],
+)
+def test_layers_are_chosen_by_name_or_kind(
+    kind: UnstructuredPruning | BlockPruning, fields: dict[str, tuple[str, ...]], pruned: set[str]
+) -> None:
+    graph = separable()
+    report = pruning_report(graph, prune(graph, replace(kind, **fields)))
+    assert {layer.name for layer in report.layers if layer.sparsity > 0} == pruned
+
+
+def test_kinds_are_left_alone_by_structured_pruning_too_and_a_wrong_kind_is_an_error() -> None:
+    graph = separable()
+    with pytest.raises(TinyoptError, match="fits no layer"):
+        prune(graph, StructuredPruning(0.5, skip=("DepthwiseConv3d",)))
+    with pytest.raises(TinyoptError, match="layers: 'Conv' fits no layer"):
+        prune(graph, UnstructuredPruning(0.5, layers=("Conv",)))
+    smaller = prune(graph, StructuredPruning(0.5, skip=("DepthwiseConv2d",)))
+    assert smaller.tensors["taps"].shape[3] == 8 and smaller.tensors["points"].shape[0] < 8
 
 
 def test_masks_hold_while_a_module_is_trained_and_are_written_into_the_graph() -> None:

@@ -86,8 +86,8 @@ class UnstructuredPruning:
     """Single weights become zero.
 
     ``amount``: share of the weights of all layers together (``scope="global"``: the least important ones anywhere) or
-    of each layer (``"layer"``). ``layer_limit``: no layer loses a larger share. ``skip``: names of layers that are
-    left alone, with * and ? as wildcards.
+    of each layer (``"layer"``). ``layer_limit``: no layer loses a larger share. ``skip``: layers that are left
+    alone, by name or kind (``"DepthwiseConv2d"``), with * and ? as wildcards; ``layers``: where given, all others are.
     """
 
     amount: float = 0.5
@@ -95,6 +95,7 @@ class UnstructuredPruning:
     criterion: Criterion = L1()
     layer_limit: float = 0.99
     skip: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _share("amount", self.amount)
@@ -111,13 +112,14 @@ class NMPruning:
     """At most ``n`` of every ``m`` weights that follow each other in a row stay (Mishra et al. 2021 for 2:4).
 
     A row is all weights of one output channel in the order of the graph ([O, KH·KW·C] of a convolution), so a
-    depthwise layer, with a few taps a channel, is left alone.
+    depthwise layer, with a few taps a channel, is left alone. ``skip``, ``layers``: as in ``UnstructuredPruning``.
     """
 
     n: int = 2
     m: int = 4
     criterion: Criterion = L1()
     skip: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _need(1 <= self.n < self.m, f"n:m sparsity needs 1 <= n < m, not {self.n}:{self.m}")
@@ -145,6 +147,7 @@ class BlockPruning:
     criterion: Criterion = L1()
     layer_limit: float = 0.99
     skip: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _share("amount", self.amount)

@@ -16,7 +16,7 @@ Masks = dict[str, Array]
 
 def prunable_weights(graph: Graph, config: WeightPruning) -> tuple[str, ...]:
     """The weights that a configuration applies to."""
-    found = weight_readers(graph, config.skip)
+    found = weight_readers(graph, config.skip, config.layers)
     if isinstance(config, NMPruning):
         return tuple(
             name

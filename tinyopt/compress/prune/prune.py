@@ -28,7 +28,7 @@ from tinyopt.compress.prune.layers import prune_layers
 from tinyopt.compress.prune.masks import Masks, choose_masks, prunable_weights
 from tinyopt.compress.prune.modules import GradualPruning, KeepZeros, WeightsAtStep, apply_masks, mask_of
 from tinyopt.compress.prune.over_time import gradually, rewound, stage_of
-from tinyopt.compress.prune.scores import Measured, needs_data, skipped, weight_readers, weight_scores
+from tinyopt.compress.prune.scores import Measured, needs_data, skipped, weight_readers, weight_scores, without_kinds
 from tinyopt.compress.prune.structured import frozen_layers, prune_channels
 from tinyopt.compress.prune.tracing import trace
 from tinyopt.data import Samples
@@ -120,6 +120,8 @@ def prune(
             "tinyopt.bridge.dequantize_graph)"
         )
     graph = dequantize_graph(graph)  # layers with run-time ranges
+    if isinstance(config, StructuredPruning):
+        config = replace(config, skip=without_kinds(graph, config.skip))
     if strict and (left := _left_alone(graph, config)):
         raise NotApplicableError(
             "pruning", left, advice="Skip these layers by name, or leave out 'strict': they are then left as they are."
@@ -262,7 +264,7 @@ def _left_alone(graph: Graph, config: PruningConfig) -> tuple[str, ...]:
     chosen = set(prunable_weights(graph, config))
     return tuple(
         f"pruning: '{operator.name}' ({operator.kind}) has too few weights per output channel for {config.n}:{config.m}"
-        for name, (operator, _) in weight_readers(graph, config.skip).items()
+        for name, (operator, _) in weight_readers(graph, config.skip, config.layers).items()
         if name not in chosen
     )
 

@@ -27,22 +27,60 @@ SAMPLES = 512
 """How many samples are looked at where no criterion says it."""
 
 
+def left_out(graph: Graph, skip: Iterable[str] = (), layers: Iterable[str] = ()) -> tuple[str, ...]:
+    """Names of the layers with weights that a pruning leaves alone: those of ``skip``, and where there are any
+    ``layers``, all others. Both name layers or kinds of layers (``DepthwiseConv2d``), with * and ? as wildcards.
+
+    Raises:
+        TinyoptError: when one fits nothing (a spelling mistake would prune what it should save).
+    """
+    skip, layers = tuple(skip), tuple(layers)
+    _check(graph, "skip", skip)
+    _check(graph, "layers", layers)
+    return tuple(
+        operator.name
+        for operator in graph.operators
+        if type(operator.attributes) in LAYERS
+        and (_fits(operator, skip) or (bool(layers) and not _fits(operator, layers)))
+    )
+
+
+def without_kinds(graph: Graph, skip: Iterable[str]) -> tuple[str, ...]:
+    """Patterns for names alone: kinds of layers are replaced by the names of the layers with weights of that kind.
+
+    Raises:
+        TinyoptError: as ``left_out``.
+    """
+    patterns = tuple(skip)
+    _check(graph, "skip", patterns)
+    layers = [operator for operator in graph.operators if type(operator.attributes) in LAYERS]
+    of_kinds = tuple(operator.name for operator in layers if skipped(operator.kind, patterns))
+    return *(p for p in patterns if any(skipped(o.name, (p,)) for o in graph.operators)), *of_kinds
+
+
+def _check(graph: Graph, field: str, patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        if not any(_fits(operator, (pattern,)) for operator in graph.operators):
+            raise TinyoptError(f"{field}: '{pattern}' fits no layer of '{graph.name}'; see `tinyopt inspect`")
+
+
+def _fits(operator: Operator, patterns: Iterable[str]) -> bool:
+    """Whether an operator is named, or its kind is."""
+    patterns = tuple(patterns)
+    return skipped(operator.name, patterns) or skipped(operator.kind, patterns)
+
+
 def skipped(name: str, patterns: Iterable[str]) -> bool:
     """Whether a layer is named, as it is called or by a pattern with * and ?."""
     return any(name == pattern or fnmatchcase(name, pattern) for pattern in patterns)
 
 
-def weight_readers(graph: Graph, skip: Iterable[str] = ()) -> dict[str, tuple[Operator, int]]:
-    """Weights of layers → the first layer that reads them and the position.
-
-    Raises:
-        TinyoptError: when a pattern of ``skip`` fits no operator (a spelling mistake would prune what it should save).
-    """
-    patterns = tuple(skip)
-    names = [operator.name for operator in graph.operators]
-    for pattern in patterns:
-        if not any(skipped(name, (pattern,)) for name in names):
-            raise TinyoptError(f"skip: '{pattern}' fits no layer of '{graph.name}'; see `tinyopt inspect`")
+def weight_readers(
+    graph: Graph, skip: Iterable[str] = (), layers: Iterable[str] = ()
+) -> dict[str, tuple[Operator, int]]:
+    """Weights of layers → the first layer that reads them and the position. Without those that a layer reads that is
+    left out; ``skip``, ``layers`` and errors: as in ``left_out``."""
+    out = set(left_out(graph, skip, layers))
     found: dict[str, tuple[Operator, int]] = {}
     kept: set[str] = set()
     for operator in graph.operators:
@@ -50,7 +88,7 @@ def weight_readers(graph: Graph, skip: Iterable[str] = ()) -> dict[str, tuple[Op
             name = operator.inputs[position]
             if not graph.tensors[name].is_constant:
                 continue
-            if skipped(operator.name, patterns):
+            if operator.name in out:
                 kept.add(name)
             found.setdefault(name, (operator, position))
     return {name: place for name, place in found.items() if name not in kept}
