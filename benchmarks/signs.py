@@ -117,7 +117,7 @@ def costs(board: Board, layers: Sequence[Layer] = LAYERS) -> Iterator[Cost]:
                 layer = next(layer for layer in layers if name in (layer.name, f"{layer.name}/pack"))
                 products = layer.size**2 * layer.channels if packing else layer.products
                 constants = sum(constant.nbytes for constant in constants_of(call.parameters))
-                assert seen.cycles is not None
+                assert seen.cycles is not None and seen.instructions is not None
                 yield Cost(
                     name, call.kernel.name, products, seen.cycles, seen.instructions, call.predicted_cycles,
                     constants, call.scratch,

@@ -19,7 +19,7 @@ from tinyopt.board import Board, load_board
 from tinyopt.build import build
 from tinyopt.execute import Executor
 from tinyopt.generate import generate
-from tinyopt.graph import Graph, Operator
+from tinyopt.graph import Graph, Operator, ops
 from tinyopt.plan import make_plan
 from tinyopt.plan.catalogue import all_kernels, candidates
 
@@ -32,7 +32,7 @@ PER_FIRMWARE = 100
 
 @dataclass(frozen=True)
 class Example:
-    """A graph of one operator, and the kernel that is to compute it."""
+    """A graph of one operator (behind the packing of its signs, if any), and the kernel that is to compute it."""
 
     graph: Graph
     operator: Operator
@@ -44,12 +44,13 @@ def examples(feature: str, features: frozenset[str]) -> Iterator[Example]:
     left = {kernel.name: PER_KERNEL for kernel in all_kernels() if feature in kernel.requires}
     for case in sorted(CASES):
         for graph in graphs(case):
-            if len(graph.operators) != 1 or graph.states:
+            *before, operator = graph.operators
+            if graph.states or any(not isinstance(o.attributes, ops.PackSigns) for o in before):
                 continue
-            for kernel in candidates(graph, graph.operators[0], features):
+            for kernel in candidates(graph, operator, features):
                 if left.get(kernel.name, 0):
                     left[kernel.name] -= 1
-                    yield Example(graph, graph.operators[0], kernel.name)
+                    yield Example(graph, operator, kernel.name)
 
 
 def joined(found: list[Example]) -> Graph:
@@ -60,17 +61,13 @@ def joined(found: list[Example]) -> Graph:
 
     tensors, operators, inputs, outputs = {}, [], [], []
     for index, example in enumerate(found):
-        graph, operator = example.graph, example.operator
+        graph = example.graph
         for name, tensor in graph.tensors.items():
             tensors[f"{index}/{name}"] = replace(tensor, name=f"{index}/{name}")
-        operators.append(
-            Operator(
-                f"{index}/{operator.name}",
-                operator.attributes,
-                renamed(index, operator.inputs),
-                renamed(index, operator.outputs),
-            )
-        )
+        operators += [
+            Operator(f"{index}/{o.name}", o.attributes, renamed(index, o.inputs), renamed(index, o.outputs))
+            for o in graph.operators
+        ]
         inputs += renamed(index, graph.inputs)
         outputs += renamed(index, graph.outputs)
     return Graph("sweep", tensors, tuple(operators), tuple(inputs), tuple(outputs))
