@@ -55,11 +55,15 @@ def run(
 
 @recipe_app.command("check")
 def check(file: RecipeArgument, json_output: JsonOption = False) -> None:
-    """Read a recipe and show it with all defaults filled in; everything that is wrong with it is listed."""
-    from tinyopt.recipe import load_recipe
+    """Read a recipe and show it with all defaults filled in; everything that is wrong with it is listed.
+
+    Its model, board and data are read, and its stages checked against them, as before a run.
+    """
+    from tinyopt.recipe import check_recipe, load_recipe
     from tinyopt.recipe.runner import describe
 
     recipe = load_recipe(file)
+    check_recipe(recipe)
     if json_output:
         print_json(describe(recipe))
         return

@@ -44,6 +44,8 @@ class AdaRound:
     name: ClassVar[str] = "AdaRound"
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise DataError(f"a seed is a number from 0 upwards, not {self.seed}")
         if min(self.steps, self.batch, self.positions, self.samples) < 1:
             raise DataError("AdaRound needs at least one step, and one position and sample to take it on")
         if not 0.0 <= self.warm_up < 1.0:

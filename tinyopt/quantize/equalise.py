@@ -91,6 +91,8 @@ class ActivationAware:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise DataError(f"a seed is a number from 0 upwards, not {self.seed}")
         if self.powers < 2 or min(self.positions, self.samples) < 1:
             raise DataError("activation-aware scaling needs at least two powers, one position and one sample")
 

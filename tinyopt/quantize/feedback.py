@@ -39,6 +39,8 @@ class ErrorFeedback:
     name: ClassVar[str] = "error feedback"
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise DataError(f"a seed is a number from 0 upwards, not {self.seed}")
         if self.damping <= 0 or min(self.positions, self.samples) < 1:
             raise DataError("error feedback needs a damping above 0, and at least one position and sample")
 

@@ -7,6 +7,7 @@ order of what they save per noise, and taken back where the budget leaves room.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -42,6 +43,10 @@ class Budget:
     def __post_init__(self) -> None:
         if all(limit is None for limit in (self.weight_bytes, self.cycles, self.accuracy, self.sqnr_db)):
             raise DataError("a budget needs a limit: weight bytes, cycles, accuracy or signal to noise")
+        for name in ("weight_bytes", "cycles"):
+            limit = getattr(self, name)
+            if limit is not None and not 0.0 < limit < math.inf:
+                raise DataError(f"a budget of {limit} {name.replace('_', ' ')} makes no sense; give a number above 0")
         if self.accuracy is not None and not 0.0 < self.accuracy <= 1.0:
             raise DataError(f"an accuracy is a share between 0 and 1, not {self.accuracy}")
 

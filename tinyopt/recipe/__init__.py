@@ -4,7 +4,7 @@ from tinyopt.recipe.kinds import Context, Outcome, StageKind, stage_kinds
 from tinyopt.recipe.measure import Metrics, measure_model
 from tinyopt.recipe.recipe import Budgets, DataSets, Recipe, Source, Stage, load_recipe, make_recipe
 from tinyopt.recipe.report import Budget, RecipeReport, Row, markdown, render
-from tinyopt.recipe.runner import RecipeResult, run_recipe
+from tinyopt.recipe.runner import RecipeResult, check_recipe, run_recipe
 
 __all__ = [
     "Budget",
@@ -20,6 +20,7 @@ __all__ = [
     "Source",
     "Stage",
     "StageKind",
+    "check_recipe",
     "load_recipe",
     "make_recipe",
     "markdown",

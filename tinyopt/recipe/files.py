@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import yaml
 
@@ -54,8 +55,12 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_document(path: Path) -> dict[str, Any]:
-    """The mapping that a ``.yaml``, ``.yml`` or ``.toml`` file holds.
+Lines: TypeAlias = "Mapping[tuple[str | int, ...], int]"
+"""The way to a value (keys, and places in lists) → the line where it begins, counted from 1."""
+
+
+def read_document(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The mapping that a ``.yaml``, ``.yml`` or ``.toml`` file holds, and the lines of its fields (of YAML).
 
     Raises:
         RecipeError: when the file cannot be read, is too large, or is not in its format.
@@ -69,7 +74,7 @@ def read_document(path: Path) -> dict[str, Any]:
         raise RecipeError(f"cannot read the recipe '{path}': {error.strerror or error}") from None
     if len(content) > LARGEST_BYTES:
         raise RecipeError(f"the recipe '{path}' is larger than {LARGEST_BYTES >> 10} KiB")
-    return parse_document(content, path.suffix, str(path))
+    return parse_document(content, path.suffix, str(path)), {} if path.suffix == ".toml" else field_lines(content)
 
 
 def parse_document(content: bytes, suffix: str, where: str) -> dict[str, Any]:
@@ -83,3 +88,21 @@ def parse_document(content: bytes, suffix: str, where: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
         raise RecipeError(f"the recipe '{where}' must be a mapping of fields: model, board, data, stages …")
     return document
+
+
+def field_lines(content: bytes) -> Lines:
+    """The lines of the fields of a YAML file that ``parse_document`` has read."""
+    found: dict[tuple[str | int, ...], int] = {}
+
+    def walk(node: Any, way: tuple[str | int, ...]) -> None:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                found[(*way, key.value)] = key.start_mark.line + 1
+                walk(value, (*way, key.value))
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                found[(*way, index)] = value.start_mark.line + 1
+                walk(value, (*way, index))
+
+    walk(yaml.compose(content.decode("utf-8-sig"), _Loader), ())
+    return found

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from tinyopt.board import Size
 from tinyopt.errors import RecipeError
-from tinyopt.recipe.files import read_document
+from tinyopt.recipe.files import Lines, read_document
 from tinyopt.recipe.kinds import StageKind, stage_kinds
 from tinyopt.recipe.schema import config_type
 
@@ -111,7 +111,8 @@ def load_recipe(path: str | Path) -> Recipe:
         RecipeError: when the file is not readable or says something that no recipe can; all problems at once.
     """
     path = Path(path)
-    return make_recipe(read_document(path), folder=path.resolve().parent, name=_name_from(path), where=str(path))
+    document, lines = read_document(path)
+    return make_recipe(document, folder=path.resolve().parent, name=_name_from(path), where=str(path), lines=lines)
 
 
 def _name_from(path: Path) -> str:
@@ -120,33 +121,39 @@ def _name_from(path: Path) -> str:
 
 
 def make_recipe(
-    document: dict[str, Any], *, folder: Path = Path(), name: str = "recipe", where: str = "the recipe"
+    document: dict[str, Any],
+    *,
+    folder: Path = Path(),
+    name: str = "recipe",
+    where: str = "the recipe",
+    lines: Lines | None = None,
 ) -> Recipe:
-    """A recipe from plain data; ``folder``: what its paths are relative to.
+    """A recipe from plain data; ``folder``: what its paths are relative to; ``where`` and ``lines``: for messages.
 
     Raises:
         RecipeError: listing everything that is wrong.
     """
     problems: list[str] = []
+    lines = lines or {}
     document = {"name": name, **document}
     if "folder" in document:
         problems.append("folder: there is no such field; paths are relative to the recipe file")
     seed = document.get("seed", 0)
     context = {"seed": seed} if isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 else {}
-    stages, found = _read_stages(document.get("stages"), context)
+    stages, found = _read_stages(document.get("stages"), context, lines)
     problems += found
     rest = {key: value for key, value in document.items() if key != "folder"}
     recipe = None
     try:
         recipe = Recipe.model_validate({**rest, "stages": stages or [None], "folder": folder})
     except ValidationError as error:
-        problems += [_line(item) for item in error.errors() if item["loc"][:1] != ("stages",)]
+        problems += [_line(item, lines) for item in error.errors() if item["loc"][:1] != ("stages",)]
     if problems or recipe is None:
         raise RecipeError(f"{where} is not valid:\n" + "\n".join(f"  {line}" for line in problems))
     return recipe
 
 
-def _read_stages(value: Any, context: dict[str, Any]) -> tuple[list[Stage], list[str]]:
+def _read_stages(value: Any, context: dict[str, Any], lines: Lines) -> tuple[list[Stage], list[str]]:
     """The stages, and what is wrong with them."""
     if not isinstance(value, list) or not value:
         return [], ["stages: give a list of stages, for example '- quantize' or '- train: {epochs: 10}'"]
@@ -156,7 +163,7 @@ def _read_stages(value: Any, context: dict[str, Any]) -> tuple[list[Stage], list
     stages: list[Stage] = []
     problems: list[str] = []
     for index, item in enumerate(value):
-        where = f"stages.{index + 1}"
+        where = f"stages.{index + 1}{_at(lines, ('stages', index))}"
         fields = {item: None} if isinstance(item, str) else item
         if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
             problems.append(f"{where}: a stage is a name, or a mapping from its name to its fields")
@@ -170,7 +177,7 @@ def _read_stages(value: Any, context: dict[str, Any]) -> tuple[list[Stage], list
         try:
             read = _stage_model(kind).model_validate(fields, context=context)
         except ValidationError as error:
-            problems += [_line(e, where) for e in error.errors()]
+            problems += [_line(e, lines, ("stages", index)) for e in error.errors()]
             continue
         name = getattr(read, "name", None) or _unused(kind.name.replace("_", "-"), [stage.name for stage in stages])
         stages.append(Stage(kind, name, getattr(read, chosen[0])))
@@ -189,16 +196,23 @@ def _stage_model(kind: StageKind) -> type[BaseModel]:
     return create_model("Stage", __config__=ConfigDict(extra="forbid", protected_namespaces=()), **fields)
 
 
-def _line(error: ErrorDetails, where: str = "") -> str:
+def _line(error: ErrorDetails, lines: Lines, before: tuple[str | int, ...] = ()) -> str:
     """One problem: where, and what. Names of classes in the location are pydantic's, not the reader's."""
-    steps = [str(p + 1) if isinstance(p, int) else p for p in error["loc"] if isinstance(p, int) or not _is_class(p)]
-    place = ".".join([where, *steps] if where else steps) or "recipe"
+    way = (*before, *(step for step in error["loc"] if isinstance(step, int) or not _is_class(step)))
+    place = ".".join(str(step + 1) if isinstance(step, int) else step for step in way) or "recipe"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "there is no such field"
     elif error["type"] == "missing":
         message = "is missing"
-    return f"{place[:200]}: {message[:1000]}"
+    return f"{place[:200]}{_at(lines, way)}: {message[:1000]}"
+
+
+def _at(lines: Lines, way: tuple[str | int, ...]) -> str:
+    """The line of a field, or of what it is in; nothing where the file has none."""
+    while way and way not in lines:
+        way = way[:-1]
+    return f" (line {lines[way]})" if way else ""
 
 
 def _is_class(step: str) -> bool:

@@ -56,7 +56,8 @@ class Budget:
             return f"{text}: met"
         by = f"{100 * self.excess:.2f} points"
         if not self.name.startswith("accuracy"):
-            by = f"{_amount(self.name, self.value - self.limit)} ({self.excess:.1%})"
+            by = _amount(self.name, self.value - self.limit)
+            by += f" ({self.excess:,.1%})" if self.limit > 0 else ""
         return f"{text}: missed by {by}"
 
 

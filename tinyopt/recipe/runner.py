@@ -80,6 +80,16 @@ def run_recipe(
         torch.set_num_threads(before)
 
 
+def check_recipe(recipe: Recipe) -> None:
+    """All that ``run_recipe`` looks at before it starts: model, board, data, devices, and whether the stages can follow
+    each other. Nothing is written.
+
+    Raises:
+        TinyoptError: as ``run_recipe``.
+    """
+    _Run(recipe, Path(), False, None, None).check()
+
+
 class _Run:
     """One run of a recipe."""
 
@@ -103,10 +113,14 @@ class _Run:
         self.measured: dict[str, Metrics] = {}
         self.original: Graph
 
-    def go(self) -> RecipeResult:
+    def check(self) -> None:
+        """Everything that can be known to be wrong before the first stage."""
         self.original = load_model(self.recipe)
         check_stages(self.recipe, self.original, self.data)
         self._check_data()
+
+    def go(self) -> RecipeResult:
+        self.check()
         written = self._open_folder()
         with _alone(self.folder):
             return self._all(written)
@@ -471,4 +485,4 @@ def _write_json(path: Path, document: Any) -> None:
         raise RecipeError(f"cannot write '{path}': {error.strerror or error}") from None
 
 
-__all__ = ["RecipeResult", "check_stages", "describe", "run_recipe"]
+__all__ = ["RecipeResult", "check_recipe", "check_stages", "describe", "run_recipe"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from tinyopt.errors import MismatchError, RecipeError
+from tinyopt.generate.ctext import check_name
 from tinyopt.pipeline import Progress, plan_for, run_on_board
 from tinyopt.plan.layer_costs import board_costs
 from tinyopt.quantize import Budget, DynamicRanges, Int4, Int8, PostTraining, WeightFormat, choose_widths, quantize
@@ -21,6 +22,11 @@ class Quantize(PostTraining):
 
     budget: Budget | None = None
     formats: tuple[WeightFormat, ...] = (Int8(), Int4())
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.formats:
+            raise RecipeError("there are no formats to choose from")
 
 
 def _quantize(context: Context, config: Quantize) -> Outcome:
@@ -65,6 +71,9 @@ class Compile:
 
     project: Literal["cmake", "platformio", "library"] = "cmake"
     name: str = "model"
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
 
 @dataclass(frozen=True)
