@@ -1,4 +1,4 @@
-"""Whatever is done to a recipe file: it is still a recipe, or one clear error that says where; and nothing is written."""
+"""Whatever is done to a recipe file: it is still a recipe, or one clear error that says where; nothing is written."""
 
 from __future__ import annotations
 
@@ -66,6 +66,12 @@ def test_the_files_to_be_broken_are_whole() -> None:
 # ---- bytes ----
 
 
+_STRANGE = [
+    b"\t", b"&a ", b"*a", b"<<: ", b"!!python/name:os.system ", b"? ", b"- ", b"|", b">", b"\x00", b"\xff", b"[" * 40,
+    b"{a: " * 40, b"%", b"@", b"---\n", b"...\n", b".nan", b".inf", b"0x", b"1_0", b"2026-01-01",
+]  # fmt: skip
+
+
 @st.composite
 def broken_files(draw: st.DrawFn) -> bytes:
     """A recipe file after a few cuts, copies, and strokes of a cat on the keyboard."""
@@ -79,22 +85,7 @@ def broken_files(draw: st.DrawFn) -> bytes:
         elif how == "end":
             content = content[:start]
         elif how == "insert":
-            strange = st.sampled_from(
-                [b"\t", b"&a ", b"*a", b"<<: ", b"!!python/name:os.system ", b"? ", b"- ", b"|", b">", b"\x00", b"\xff"]
-                + [
-                    b"[" * 40,
-                    b"{a: " * 40,
-                    b"%",
-                    b"@",
-                    b"---\n",
-                    b"...\n",
-                    b".nan",
-                    b".inf",
-                    b"0x",
-                    b"1_0",
-                    b"2026-01-01",
-                ]
-            )
+            strange = st.sampled_from(_STRANGE)
             content = content[:start] + draw(strange | st.binary(max_size=6)) + content[start:]
         elif how == "copy":
             content = content[:end] + content[start:end] * draw(st.integers(1, 5)) + content[end:]

@@ -95,14 +95,15 @@ def field_lines(content: bytes) -> Lines:
     found: dict[tuple[str | int, ...], int] = {}
 
     def walk(node: Any, way: tuple[str | int, ...]) -> None:
+        entries: list[tuple[str | int, Any, Any]] = []
         if isinstance(node, yaml.MappingNode):
-            for key, value in node.value:
-                found[(*way, key.value)] = key.start_mark.line + 1
-                walk(value, (*way, key.value))
+            entries = [(key.value, key, value) for key, value in node.value]
         elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                found[(*way, index)] = value.start_mark.line + 1
-                walk(value, (*way, index))
+            entries = [(index, value, value) for index, value in enumerate(node.value)]
+        for step, first, value in entries:
+            here = (*way, step)
+            found[here] = first.start_mark.line + 1
+            walk(value, here)
 
     walk(yaml.compose(content.decode("utf-8-sig"), _Loader), ())
     return found
