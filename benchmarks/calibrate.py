@@ -1,7 +1,8 @@
 """Writes ``tinyopt/plan/calibration.json``: how many cycles each core needs for one cycle of a kernel's formula.
 
-Every kernel that accepts a layer is measured on it (``tinyopt.tune``): on the layers of the synthetic benchmark and,
-with ``TINYOPT_DATA``, on those of the official models. Printed: how far the predictions are off, with and without.
+Every kernel that accepts a layer is measured on it (``tinyopt.tune``): on the layers of the synthetic benchmark, some
+of floats and, with ``TINYOPT_DATA``, on those of the official models. Printed: how far the predictions are off, with
+and without.
 
     python -m benchmarks.calibrate [BOARD …]
 """
@@ -17,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks.layers import LAYERS, graph_of
+from benchmarks.layers import LAYERS, float_graph, graph_of
 from tinyopt.board import Board, load_board
 from tinyopt.errors import UnsupportedOperatorsError
 from tinyopt.graph import Graph
@@ -35,6 +36,7 @@ LAYERS_PER_FIRMWARE = 24
 def _graphs() -> Iterator[tuple[str, Graph]]:
     for start in range(0, len(LAYERS), LAYERS_PER_FIRMWARE):
         yield f"layers {start}", graph_of(LAYERS[start : start + LAYERS_PER_FIRMWARE])
+    yield "float layers", float_graph()
     folder = Path(os.environ.get("TINYOPT_DATA", "")) / "mlperf-tiny"
     for name in MODELS:
         if (folder / f"{name}.tflite").is_file():

@@ -266,3 +266,23 @@ def graph_of(layers: Sequence[Layer], seed: int = 0) -> Graph:
     for layer in layers:
         layer.add_to(builder, random)
     return builder.build()
+
+
+def float_graph() -> Graph:
+    """Layers of floats whose weights half precision holds, each with inputs and outputs of its own."""
+    builder, random = GraphBuilder("float layers"), np.random.default_rng(0)
+
+    def add(
+        name: str, inputs: tuple[int, ...], attributes: ops.Attributes, weights: tuple[int, ...], axis: int
+    ) -> None:
+        x = builder.input(f"{name}.x", inputs, DType.FLOAT32)
+        values = random.standard_normal(weights).astype(np.float16).astype(np.float32)
+        bias = random.standard_normal(weights[axis]).astype(np.float32)
+        names = [x, builder.constant(f"{name}.weights", values), builder.constant(f"{name}.bias", bias)]
+        builder.output(builder.add(attributes, names, name=name))
+
+    add("3x3 16→16", (1, 12, 12, 16), ops.Conv2d((1, 1), PADDED), (16, 3, 3, 16), 0)
+    add("1x1 16→32", (1, 12, 12, 16), ops.Conv2d(), (32, 1, 1, 16), 0)
+    add("3x3 of 16", (1, 12, 12, 16), ops.DepthwiseConv2d((1, 1), PADDED), (1, 3, 3, 16), 3)
+    add("256→64", (1, 256), ops.FullyConnected(), (64, 256), 0)
+    return builder.build()

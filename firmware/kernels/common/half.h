@@ -4,20 +4,34 @@
 
 #include "common.h"
 
-/* A finite binary16 as float32, exactly. */
+/* Every floating-point unit of an M-profile core converts half precision, which __ARM_FP does not tell of those for
+ * single precision alone. */
+#if defined(__ARM_FP) && defined(__GNUC__) && (__ARM_FP & 2 || (__ARM_FP & 4 && __ARM_ARCH_PROFILE == 'M'))
+#define TINYOPT_WIDENS_HALVES 1
+#else
+#define TINYOPT_WIDENS_HALVES 0
+#endif
+
+/* A finite binary16 as float32, exactly, also where float32 has no subnormal numbers. */
 static inline float tinyopt_widen(uint16_t half) {
   float value;
-#if defined(__ARM_FP) && (__ARM_FP & 2) && defined(__GNUC__)
+#if TINYOPT_WIDENS_HALVES
   uint32_t bits = half;
   memcpy(&value, &bits, sizeof value);
   __asm__("vcvtb.f32.f16 %0, %0" : "+t"(value));
   return value;
 #else
-  /* Exponent and fraction in the places of float32 are a value with an exponent that is 112 too small. */
-  uint32_t bits = ((uint32_t)half & 0x7FFFu) << 13;
+  uint32_t magnitude = half & 0x7FFFu;
+  uint32_t bits;
+  if (magnitude >= 0x400u) { /* exponent and fraction take the places of float32, whose exponent is 112 larger */
+    bits = (magnitude << 13) + (112u << 23);
+  } else { /* zero, or subnormal: a whole number of 2^-24, which float32 holds as a normal number */
+    value = (float)(int32_t)magnitude * 5.9604644775390625e-8f;
+    memcpy(&bits, &value, sizeof bits);
+  }
+  bits |= (uint32_t)(half & 0x8000u) << 16;
   memcpy(&value, &bits, sizeof value);
-  value *= 5.192296858534828e33f; /* 2^112 */
-  return (half & 0x8000u) ? -value : value;
+  return value;
 #endif
 }
 
