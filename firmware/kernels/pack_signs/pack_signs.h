@@ -20,4 +20,10 @@ typedef struct {
 /* Portable C. */
 void tinyopt_pack_signs_s8_ref(const tinyopt_pack_signs *op, const int8_t *input, int32_t *output);
 
+/* Arm DSP extension; for 32 channels or more. */
+void tinyopt_pack_signs_s8_dsp(const tinyopt_pack_signs *op, const int8_t *input, int32_t *output);
+
+/* Helium (MVE). */
+void tinyopt_pack_signs_s8_mve(const tinyopt_pack_signs *op, const int8_t *input, int32_t *output);
+
 #endif

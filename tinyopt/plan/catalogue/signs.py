@@ -36,8 +36,26 @@ def _lower_packing(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
     return Call(kernel, operator, parameters, (x.name,), (y.name,), in_place=in_place)
 
 
-def _cost_packing(graph: Graph, operator: Operator) -> float:
-    return 8.0 * graph.ins(operator)[0].size + 40.0 * graph.outs(operator)[0].size
+def _cost_packing(graph: Graph, operator: Operator, sign: float, word: float) -> float:
+    return sign * graph.ins(operator)[0].size + word * graph.outs(operator)[0].size
+
+
+def _fills_words(graph: Graph, operator: Operator) -> bool:
+    return _accepts_packing(graph, operator) and graph.ins(operator)[0].shape[-1] >= 32
+
+
+def _packing(name: str, sign: float, word: float) -> Kernel:
+    """``sign``, ``word``: cycles of each."""
+    return Kernel(
+        name=f"pack_signs_s8_{name}",
+        family="pack_signs",
+        source=f"{name}.c",
+        accepts=_fills_words if name == "dsp" else _accepts_packing,
+        lower=_lower_packing,
+        cost=partial(_cost_packing, sign=sign, word=word),
+        requires=frozenset({name} - {"ref"}),
+        needs=("common.h", *((f"{name}.h",) if name != "ref" else ())),
+    )
 
 
 # ---- convolution ----
@@ -272,14 +290,9 @@ KERNELS = (
         cost=_cost_pooling,
         needs=("common.h", "window.h"),
     ),
-    Kernel(
-        name="pack_signs_s8_ref",
-        family="pack_signs",
-        source="ref.c",
-        accepts=_accepts_packing,
-        lower=_lower_packing,
-        cost=_cost_packing,
-    ),
+    _packing("ref", 8, 40),
+    _packing("dsp", 1.8, 25),
+    _packing("mve", 0.8, 30),
     _kernel("ref", packed=False),
     _kernel("ref", packed=True),
     _sliced("sliced", packed=False),
