@@ -35,7 +35,7 @@ def floats(*shape: int) -> Array:
 def test_every_operator_kind_has_a_float_implementation() -> None:
     kinds = {k for k in vars(ops).values() if isinstance(k, type) and issubclass(k, Attributes) and k is not Attributes}
     kinds = {k for k in kinds if not issubclass(k, ops.DynamicRange)}  # they round to integers at run time
-    assert kinds - set(FUNCTIONS) == {ops.Quantize, ops.Dequantize, ops.PackSigns, ops.XnorConv2d}
+    assert kinds - set(FUNCTIONS) == {ops.Quantize, ops.Dequantize, ops.PackSigns, ops.XnorConv2d, ops.OrPool2d}
 
 
 @given(
