@@ -177,7 +177,7 @@ def _decode(kind: Any, value: Any) -> Any:
             raise GraphError(f"{value!r} should have {len(inner)} entries")
         return tuple(_decode(i, v) for i, v in zip(inner, items))
     if isinstance(kind, type) and is_dataclass(kind):
-        hints = typing.get_type_hints(kind, vars(ops) | {"Shape": tuple[int, ...]})
+        hints = typing.get_type_hints(kind)
         known = {field.name for field in fields(kind)}
         unknown = set(value) - known
         if unknown:
