@@ -123,6 +123,12 @@ def prune(
     rewind_step: Annotated[
         int, typer.Option("--rewind-step", min=0, help="With --schedule lottery: the step whose weights come back.")
     ] = 0,
+    batch_norms: Annotated[
+        bool,
+        typer.Option(
+            "--batch-norms", help="Put batch norms back behind the layers first, by --data: imported models have none."
+        ),
+    ] = False,
     batch_size: BatchSizeOption = 64,
     learning_rate: LearningRateOption = 1e-3,
     seed: SeedOption = 0,
@@ -162,6 +168,12 @@ def prune(
     plan = _schedule(schedule, steps, epochs, regrow, rewind_step, _settings(epochs, batch_size, learning_rate, seed))
     graph = load_model(model, input_layout=input_layout)
     samples, held_out = samples_for(data, graph), samples_for(validation, graph)
+    if batch_norms:
+        from tinyopt.train import insert_batch_norms
+
+        if samples is None:
+            raise TinyoptError("--batch-norms takes its statistics from data: give --data")
+        graph = insert_batch_norms(graph, samples)
     with progress("pruning") as step:
         result = prune_graph(
             graph,

@@ -109,6 +109,13 @@ def test_schedules_train_between(folder: Path) -> None:
     run(folder, "--structured", "--unit", "channels", "--compensate", "mean", "--schedule", "iterative", *data)
 
 
+def test_batch_norms_are_put_back_before_pruning(folder: Path) -> None:
+    data = ("--data", str(folder / "data.npz"), "--epochs", "1", "--json")
+    json.loads(run(folder, "--structured", "--macs", "0.6", "--batch-norms", *data))
+    kinds = [operator.kind for operator in load_graph(folder / "out.tinyopt").operators]
+    assert kinds.count("BatchNorm") == 1
+
+
 @pytest.mark.parametrize("schedule", ["gradual", "lottery"])
 def test_channels_leave_over_a_training(folder: Path, schedule: str) -> None:
     data = ("--data", str(folder / "data.npz"), "--epochs", "2", "--json")
@@ -142,6 +149,7 @@ def test_channels_leave_over_a_training(folder: Path, schedule: str) -> None:
         (["--structured", "--compensate", "median"], "mean or linear"),
         (["--structured", "--scope", "trial"], "give a target"),
         (["--structured", "--macs", "0.5", "--scope", "trial"], "trials"),
+        (["--batch-norms"], "give --data"),
         (["--structured", "--compensate", "linear"], "needs data"),
     ],
 )
