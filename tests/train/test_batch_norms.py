@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinyopt.bridge import to_torch
+from tinyopt.bridge import dequantize_graph, to_torch
 from tinyopt.data import Samples
 from tinyopt.errors import DataError, ModelError, TinyoptError
 from tinyopt.graph import DType, Graph, GraphBuilder, Tensor, ops
@@ -208,13 +208,15 @@ def test_a_network_that_has_no_batches_is_refused() -> None:
         insert_batch_norms(b.build(), np.zeros((1, 4, 3), np.float32))
 
 
-@pytest.mark.parametrize(("model", "layers"), [("vww_96_float", 27), ("pretrainedResnet", 9)])
+@pytest.mark.parametrize(
+    ("model", "layers"), [("kws_ref_model_float32", 9), ("vww_96_float", 27), ("pretrainedResnet", 9)]
+)
 def test_official_networks_compute_the_same_with_their_batch_norms(model: str, layers: int) -> None:
     folder = Path(os.environ.get("TINYOPT_DATA", Path(__file__).resolve().parents[2].parent / "shared" / "data"))
     path = folder / "mlperf-tiny" / f"{model}.tflite"
     if not path.is_file():
         pytest.skip(f"no benchmark data: '{path}' is absent (set TINYOPT_DATA)")
-    graph = load(path)
+    graph = dequantize_graph(load(path))  # the keyword network has layers with run-time ranges
     x = np.abs(samples(graph, 16, scale=100.0 if "Resnet" in model else 0.5))
     trainable = insert_batch_norms(graph, x)
     assert len(normed(trainable)) == layers

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 import numpy as np
 import torch
 
-from tinyopt.bridge import to_torch
+from tinyopt.bridge import dequantize_graph, to_torch
 from tinyopt.errors import ModelError, TinyoptError
 from tinyopt.graph import Array, DType, Graph, Operator, Tensor, ops
 from tinyopt.optimise.linear import is_layer
@@ -43,12 +43,15 @@ def insert_batch_norms(
     norm. A channel that is constant over the data, or whose weights are all zero, is no obstacle.
 
     The outputs differ by float32 roundings: by about 1e-5 of their size. ``tinyopt.optimise`` folds everything again.
+    Layers of integers with run-time ranges become the float layers that they stand for.
 
     Raises:
         DataError: when the data do not fit the graph.
         ModelError: when the graph is quantized, or does not take stacked samples, so that it has no batches.
         TinyoptError: when no layer gets one, with the reasons, or a pattern of ``skip`` fits nothing.
     """
+    if not graph.is_quantized:
+        graph = dequantize_graph(graph)  # layers with run-time ranges
     module = to_torch(graph)
     if not module.stackable or graph.states:
         raise ModelError(
