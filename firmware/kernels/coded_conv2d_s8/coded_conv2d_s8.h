@@ -30,5 +30,12 @@ void tinyopt_coded_conv2d_s8_ref(const tinyopt_coded_conv2d_s8 *op, const int8_t
 void tinyopt_coded_conv2d_s8_triples(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output,
                                      void *scratch);
 void tinyopt_coded_conv2d_s8_dsp(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+void tinyopt_coded_conv2d_s8_dsp_4x2(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                     void *scratch);
+void tinyopt_coded_conv2d_s8_dsp_4x2_relu(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                          void *scratch);
+void tinyopt_coded_conv2d_s8_mve(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output, void *scratch);
+void tinyopt_coded_conv2d_s8_mve_rows(const tinyopt_coded_conv2d_s8 *op, const int8_t *input, int8_t *output,
+                                      void *scratch);
 
 #endif

@@ -13,7 +13,7 @@ from typing import cast
 from tinyopt.execute.integer.convolution import fully_connected_multipliers
 from tinyopt.graph import Graph, Operator, ops
 from tinyopt.graph.costs import operator_macs
-from tinyopt.plan.catalogue import convolution, convolution_triples
+from tinyopt.plan.catalogue import convolution, convolution_blocks, convolution_mve, convolution_triples
 from tinyopt.plan.catalogue.convolution import is_int8
 from tinyopt.plan.huffman import coded_bytes, encode
 from tinyopt.plan.kernel import Call, Constant, Kernel, Value
@@ -109,4 +109,6 @@ KERNELS = (
     _convolution(convolution.KERNELS, "conv2d_s8_ref"),
     _convolution(convolution_triples.KERNELS, "conv2d_s8_triples"),
     _convolution(convolution.KERNELS, "conv2d_s8_dsp"),
+    # Biases and multipliers stand among the weights of these, and are coded with them.
+    *(_convolution((kernel,), kernel.name) for kernel in (*convolution_blocks.KERNELS, *convolution_mve.KERNELS)),
 )
