@@ -27,6 +27,7 @@ NOT_IN_TFLITE = {
     *(f"{op}_{kind}" for op in ("hard_sigmoid", "silu", "softplus", "erf", "sign", "signum") for kind in ("s8", "f32")),
     *("pack_signs", "xnor_conv2d_s8", "xnor_conv2d_bits", "or_pool2d"),  # operators of plans
     *(name for name in CASES if name.startswith(("gru", "lstm"))),  # states: see test_tflite_lstm
+    *(name for name in CASES if name.startswith("dynamic_")),  # see test_tflite_hybrid
 }
 
 

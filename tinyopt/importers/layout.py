@@ -19,6 +19,7 @@ import numpy as np
 from tinyopt.errors import ModelError
 from tinyopt.graph import Array, DType, Graph, GraphBuilder, Quantization, Shape, ops
 from tinyopt.graph.shapes import broadcast
+from tinyopt.importers.factors import distribute, refinement
 from tinyopt.importers.tidy import rename_tensors, without_dead_operators
 from tinyopt.importers.values import MAXIMUM_ELEMENTS, CannotLower, Value, constant, normal_axis
 
@@ -277,7 +278,7 @@ class LayoutBuilder:
             raise ModelError(f"cannot reshape {list(value.shape)} to {list(target)}")
         if value.data is not None:
             return self._reshape_constant(value, target)
-        parts = _distribute(value, self.graph.tensor(value.tensor).shape, target)
+        parts = distribute(value, self.graph.tensor(value.tensor).shape, target)
         if parts is None:
             groups = [[axis] for axis in range(value.rank)]
             tensor = self._reshaped(self.store(value, groups), target)
@@ -328,7 +329,7 @@ class LayoutBuilder:
             leading = max(
                 (left, right), key=lambda v: (not v.is_constant, v.size, self.order(v) != sorted(self.order(v)))
             )
-        refined = _refinement(leading, len(shape), self)
+        refined = refinement(leading, len(shape), self.graph)
         pair = [self._refine(v, refined, len(shape)) for v in (left, right)]
         first = pair[0] if leading is left else pair[1]
         fine = broadcast(pair[0].shape, pair[1].shape)
@@ -493,41 +494,3 @@ class LayoutBuilder:
             return self.reshape(self.value(result, groups, kept), shape)
         names = [self.store(v, [[a] for a in range(v.rank)]) for v in (value, indices)]
         return self.value(self.emit(ops.Gather(axis), names), [[a] for a in range(len(shape))], shape)
-
-
-def _refinement(value: Value, rank: int, builder: LayoutBuilder) -> list[list[int]]:
-    """For each of ``rank`` (broadcast) axes, the sizes of the stored axes that make it up; [1] for an axis of one."""
-    missing: list[list[int]] = [[1]] * (rank - value.rank)
-    if value.data is not None:
-        return [*missing, *([d] for d in value.shape)]
-    stored = builder.graph.tensor(value.tensor).shape
-    return [*missing, *([stored[a] for a in f] or [1] for f in value.factors)]
-
-
-def _distribute(value: Value, stored: Shape, target: Shape) -> tuple[tuple[tuple[int, ...], ...], Shape] | None:
-    """The factors of ``target``'s axes, and the stored shape with axes split as needed; None when they do not align."""
-    queue = [[atom, stored[atom]] for axis in range(value.rank) for atom in value.factors[axis]]
-    pieces: dict[int, list[int]] = {}  # stored axis → sizes of its pieces, major first
-    chosen: list[list[tuple[int, int]]] = []  # per target axis: (stored axis, piece)
-    for size in target:
-        mine: list[tuple[int, int]] = []
-        while size > 1:
-            atom, left = queue[0]
-            if left % size and size % left:
-                return None
-            piece = min(left, size)
-            pieces.setdefault(atom, []).append(piece)
-            mine.append((atom, len(pieces[atom]) - 1))
-            size //= piece
-            if left == piece:
-                queue.pop(0)
-            else:
-                queue[0][1] = left // piece
-        chosen.append(mine)
-    shape: list[int] = []
-    start: list[int] = []
-    for atom, size in enumerate(stored):
-        start.append(len(shape))
-        shape += pieces.get(atom, [size])
-    factors = tuple(tuple(start[atom] + piece for atom, piece in mine) for mine in chosen)
-    return factors, tuple(shape)

@@ -18,7 +18,8 @@ from tinyopt.importers.layers import Layers
 from tinyopt.importers.patterns import fuse_activations
 from tinyopt.importers.pytorch import movement
 from tinyopt.importers.pytorch.export import first_line, functional
-from tinyopt.importers.pytorch.operators import OPERATORS, Arguments
+from tinyopt.importers.pytorch.operators import OPERATORS
+from tinyopt.importers.pytorch.registry import Arguments
 from tinyopt.importers.signs import fuse_signs
 from tinyopt.importers.values import MAXIMUM_ELEMENTS, CannotLower, Value, constant
 

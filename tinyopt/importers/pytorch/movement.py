@@ -12,7 +12,7 @@ import torch
 from tinyopt.graph import DType, ops
 from tinyopt.graph.ops import PadMode, ResizeMethod
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.pytorch.operators import OPERATORS, Arguments, Lowering, Result, _op
+from tinyopt.importers.pytorch.registry import OPERATORS, Arguments, Lowering, Result, operator
 from tinyopt.importers.values import CannotLower, Value, constant
 
 END = 2**62
@@ -40,7 +40,7 @@ OPERATORS.update(
 )
 
 
-@_op("to", "_to_copy", "type_as")
+@operator("to", "_to_copy", "type_as")
 def _to(net: Layers, a: Arguments) -> Value:
     dtype = a.get("dtype")
     if not isinstance(dtype, torch.dtype) or graph_dtype(dtype) is net.dtype(a.x):
@@ -51,7 +51,7 @@ def _to(net: Layers, a: Arguments) -> Value:
 # ---- shapes ---------------------------------------------------------------------------------------------------
 
 
-@_op("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
+@operator("view", "reshape", "_unsafe_view", "flatten", "unflatten", "squeeze", "unsqueeze")
 def _reshape(net: Layers, a: Arguments) -> Value:
     """torch has worked out the shape already."""
     if a.result_shape is None:
@@ -59,12 +59,12 @@ def _reshape(net: Layers, a: Arguments) -> Value:
     return net.reshape(a.x, a.result_shape)
 
 
-@_op("permute")
+@operator("permute")
 def _permute(net: Layers, a: Arguments) -> Value:
     return net.transpose(a.x, [d % a.x.rank for d in a["dims"]])
 
 
-@_op("transpose")
+@operator("transpose")
 def _transpose(net: Layers, a: Arguments) -> Value:
     order = list(range(a.x.rank))
     first, second = a["dim0"] % a.x.rank, a["dim1"] % a.x.rank
@@ -72,18 +72,18 @@ def _transpose(net: Layers, a: Arguments) -> Value:
     return net.transpose(a.x, order)
 
 
-@_op("t", "numpy_T")
+@operator("t", "numpy_T")
 def _t(net: Layers, a: Arguments) -> Value:
     return net.transpose(a.x, list(reversed(range(a.x.rank))))
 
 
-@_op("expand")
+@operator("expand")
 def _expand(net: Layers, a: Arguments) -> Value:
     assert a.result_shape is not None
     return net.expand(a.x, a.result_shape)
 
 
-@_op("repeat", "tile")
+@operator("repeat", "tile")
 def _repeat(net: Layers, a: Arguments) -> Value:
     repeats = [int(n) for n in a.get("repeats", a.get("dims"))]
     rank = max(len(repeats), a.x.rank)
@@ -91,21 +91,21 @@ def _repeat(net: Layers, a: Arguments) -> Value:
     return net.tile(x, [1] * (rank - len(repeats)) + repeats)
 
 
-@_op("pixel_shuffle")
+@operator("pixel_shuffle")
 def _pixel_shuffle(net: Layers, a: Arguments) -> Value:
     r, (n, c, h, w) = a["upscale_factor"], a.x.shape
     parts = net.reshape(a.x, (n, c // (r * r), r, r, h, w))
     return net.reshape(net.transpose(parts, (0, 1, 4, 2, 5, 3)), (n, c // (r * r), h * r, w * r))
 
 
-@_op("pixel_unshuffle")
+@operator("pixel_unshuffle")
 def _pixel_unshuffle(net: Layers, a: Arguments) -> Value:
     r, (n, c, h, w) = a["downscale_factor"], a.x.shape
     parts = net.reshape(a.x, (n, c, h // r, r, w // r, r))
     return net.reshape(net.transpose(parts, (0, 1, 3, 5, 2, 4)), (n, c * r * r, h // r, w // r))
 
 
-@_op("channel_shuffle")
+@operator("channel_shuffle")
 def _channel_shuffle(net: Layers, a: Arguments) -> Value:
     g, (n, c, *space) = a["groups"], a.x.shape
     parts = net.reshape(a.x, (n, g, c // g, *space))
@@ -115,20 +115,20 @@ def _channel_shuffle(net: Layers, a: Arguments) -> Value:
 # ---- joins and cuts -------------------------------------------------------------------------------------------
 
 
-@_op("cat", "concat")
+@operator("cat", "concat")
 def _cat(net: Layers, a: Arguments) -> Value:
     values = [v for v in a["tensors"] if v.size]
     return net.concat(values, a["dim"])
 
 
-@_op("stack")
+@operator("stack")
 def _stack(net: Layers, a: Arguments) -> Value:
     values = list(a["tensors"])
     axis = a["dim"] % (values[0].rank + 1)
     return net.concat([net.reshape(v, (*v.shape[:axis], 1, *v.shape[axis:])) for v in values], axis)
 
 
-@_op("split", "split_with_sizes", "chunk", "unbind")
+@operator("split", "split_with_sizes", "chunk", "unbind")
 def _split(net: Layers, a: Arguments) -> Result:
     axis = a.get("dim", 0) % a.x.rank
     extent = a.x.shape[axis]
@@ -143,7 +143,7 @@ def _split(net: Layers, a: Arguments) -> Result:
     return list(net.split(a.x, axis, sizes))
 
 
-@_op("slice")
+@operator("slice")
 def _slice(net: Layers, a: Arguments) -> Value:
     axis = a["dim"] % a.x.rank
     extent = a.x.shape[axis]
@@ -151,14 +151,14 @@ def _slice(net: Layers, a: Arguments) -> Value:
     return net.cut(a.x, axis, begin, max(begin, end), a.get("step", 1))
 
 
-@_op("narrow")
+@operator("narrow")
 def _narrow(net: Layers, a: Arguments) -> Value:
     axis, start = a["dim"] % a.x.rank, int(a["start"])
     start %= a.x.shape[axis]
     return net.cut(a.x, axis, start, start + a["length"])
 
 
-@_op("select")
+@operator("select")
 def _select(net: Layers, a: Arguments) -> Value:
     axis = a["dim"] % a.x.rank
     index = a["index"] % a.x.shape[axis]
@@ -166,7 +166,7 @@ def _select(net: Layers, a: Arguments) -> Value:
     return net.reshape(part, tuple(d for i, d in enumerate(a.x.shape) if i != axis))
 
 
-@_op("flip")
+@operator("flip")
 def _flip(net: Layers, a: Arguments) -> Value:
     axes = {d % a.x.rank for d in a["dims"]}
     begin = [d - 1 if i in axes else 0 for i, d in enumerate(a.x.shape)]
@@ -183,18 +183,18 @@ def _indices(net: Layers, indices: Value, extent: int) -> Value:
     return constant(data, indices.name)
 
 
-@_op("index_select")
+@operator("index_select")
 def _index_select(net: Layers, a: Arguments) -> Value:
     axis = a["dim"] % a.x.rank
     return net.gather(a.x, _indices(net, a.value("index"), a.x.shape[axis]), axis)
 
 
-@_op("embedding")
+@operator("embedding")
 def _embedding(net: Layers, a: Arguments) -> Value:
     return net.gather(a.value("weight"), _indices(net, a.value("indices"), a.value("weight").shape[0]), 0)
 
 
-@_op("index")
+@operator("index")
 def _index(net: Layers, a: Arguments) -> Value:
     used = [(axis, index) for axis, index in enumerate(a["indices"]) if index is not None]
     if len(used) != 1 or net.dtype(used[0][1]) is DType.BOOL:

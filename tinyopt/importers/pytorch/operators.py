@@ -1,74 +1,22 @@
-"""ATen operators, each written with the layers of ``tinyopt.importers.layers``.
-
-A lowering gets the layer builder and the operator's arguments by their schema names, and returns a value, a list of
-values (operators with several results), or raises CannotLower with the reason.
-"""
+"""ATen layers, normalisation, pooling and reductions, each written with the layers of ``tinyopt.importers.layers``."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Union
+from collections.abc import Sequence
 
 import numpy as np
 
-from tinyopt.graph import DType, ops
+from tinyopt.graph import DType
 from tinyopt.graph.ops import BinaryKind, ReduceKind, UnaryKind
 from tinyopt.importers.layers import Layers
-from tinyopt.importers.signs import compare, inverted, select
+from tinyopt.importers.pytorch.elementwise import binary, scaled
+from tinyopt.importers.pytorch.registry import OPERATORS, Arguments, Lowering, Result, operator
 from tinyopt.importers.values import CannotLower, Value, constant
 
-Result = Union[Value, "list[Value | None]"]
-
-
-class Arguments:
-    """The arguments of one call, by schema name (defaults filled in), and the shape of the first result."""
-
-    def __init__(self, values: dict[str, Any], result_shape: tuple[int, ...] | None) -> None:
-        self._values = values
-        self.result_shape = result_shape
-
-    def __getitem__(self, name: str) -> Any:
-        return self._values[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        value = self._values.get(name)
-        return default if value is None else value
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._values.values())
-
-    @property
-    def x(self) -> Value:
-        """The first argument, a tensor."""
-        return self.value(next(iter(self._values)))
-
-    def value(self, name: str) -> Value:
-        value = self._values[name]
-        if not isinstance(value, Value):
-            raise CannotLower(f"'{name}' is not a tensor")
-        return value
-
-    def ints(self, name: str, count: int) -> list[int]:
-        """A size argument, repeated to ``count`` entries when a single number stands for all."""
-        value = self._values.get(name)
-        items = [value] if isinstance(value, int) else list(value or [])
-        return [int(items[0])] * count if len(items) == 1 else [int(v) for v in items]
-
-
-Lowering = Callable[[Layers, Arguments], Result]
-OPERATORS: dict[str, Lowering] = {}
-
-
-def _op(*names: str) -> Callable[[Lowering], Lowering]:
-    def register(function: Lowering) -> Lowering:
-        OPERATORS.update(dict.fromkeys(names, function))
-        return function
-
-    return register
-
-
 # ---- convolutions and matrix products -------------------------------------------------------------------------
+
+__all__ = ["OPERATORS"]
 
 
 def _same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[int, int]]:
@@ -76,7 +24,7 @@ def _same_padding(kernel: Sequence[int], dilation: Sequence[int]) -> list[tuple[
     return [(total // 2, total - total // 2) for total in totals]
 
 
-@_op("conv1d", "conv2d", "convolution")
+@operator("conv1d", "conv2d", "convolution")
 def _conv(net: Layers, a: Arguments) -> Value:
     x, w = a.x, a.value("weight")
     rank = w.rank - 2
@@ -95,7 +43,7 @@ def _conv(net: Layers, a: Arguments) -> Value:
     return net.reshape(y, y.shape[1:]) if unbatched else y
 
 
-@_op("conv_transpose1d", "conv_transpose2d")
+@operator("conv_transpose1d", "conv_transpose2d")
 def _conv_transpose(net: Layers, a: Arguments) -> Value:
     w = a.value("weight")
     return _transposed(net, a, a.x, w, a.ints("stride", w.rank - 2), a.ints("dilation", w.rank - 2))
@@ -108,36 +56,28 @@ def _transposed(net: Layers, a: Arguments, x: Value, w: Value, stride: list[int]
     return net.conv_transpose(x, w, a["bias"], stride=stride, padding=padding, dilation=dilation, groups=a["groups"])
 
 
-@_op("linear")
+@operator("linear")
 def _linear(net: Layers, a: Arguments) -> Value:
     return net.linear(a.x, a.value("weight"), a["bias"])
 
 
-@_op("matmul", "mm", "bmm")
+@operator("matmul", "mm", "bmm")
 def _matmul(net: Layers, a: Arguments) -> Value:
     left, right = a
     return net.matmul(left, right)
 
 
-@_op("addmm", "baddbmm")
+@operator("addmm", "baddbmm")
 def _addmm(net: Layers, a: Arguments) -> Value:
     bias, left, right, beta, alpha = a
     plain = left.rank == 2 and right.is_constant and (beta, alpha) == (1, 1)
     if plain and bias.is_constant and bias.shape == (right.shape[1],):
         return net.linear(left, net.transpose(right, (1, 0)), bias)
-    product = _scaled(net, net.matmul(left, right), alpha)
-    return net.binary(BinaryKind.ADD, product, _scaled(net, bias, beta)) if beta else product
+    product = scaled(net, net.matmul(left, right), alpha)
+    return net.binary(BinaryKind.ADD, product, scaled(net, bias, beta)) if beta else product
 
 
-def _scaled(net: Layers, x: Value, factor: float) -> Value:
-    if factor == 1:
-        return x
-    if x.is_constant:
-        return constant(x.real * np.float32(factor))
-    return net.binary(BinaryKind.MUL, x, constant(np.float32(factor).reshape(1)))
-
-
-@_op("scaled_dot_product_attention")
+@operator("scaled_dot_product_attention")
 def _attention(net: Layers, a: Arguments) -> Value:
     """softmax(q kᵀ * scale + mask) v (Vaswani et al. 2017)."""
     q, k, v = (a.value(n) for n in ("query", "key", "value"))
@@ -145,7 +85,7 @@ def _attention(net: Layers, a: Arguments) -> Value:
         raise CannotLower("grouped-query attention is not supported")
     scale = a.get("scale", 1 / math.sqrt(q.shape[-1]))
     swap = (*range(k.rank - 2), k.rank - 1, k.rank - 2)
-    scores = _scaled(net, net.matmul(q, net.transpose(k, swap)), scale)
+    scores = scaled(net, net.matmul(q, net.transpose(k, swap)), scale)
     mask = a.get("attn_mask")
     if a.get("is_causal", False):
         shape = (q.shape[-2], k.shape[-2])
@@ -159,219 +99,10 @@ def _attention(net: Layers, a: Arguments) -> Value:
     return net.matmul(net.softmax(scores, -1), v)
 
 
-# ---- elementwise ----------------------------------------------------------------------------------------------
-
-
-def _operand(net: Layers, value: Any, like: Value) -> Value:
-    """A number or tensor in the element type of the other operand."""
-    if isinstance(value, Value):
-        if value.is_constant and net.dtype(value) is not net.dtype(like) and not like.is_constant:
-            return constant(value.real.astype(net.dtype(like).numpy), value.name)
-        return value
-    return constant(np.asarray(value, net.dtype(like).numpy))
-
-
-def _number_of(net: Layers, value: Any) -> Any:
-    """A comparison that was computed counts as 0 and 1 in arithmetic."""
-    if isinstance(value, Value) and not value.is_constant and net.dtype(value) is DType.BOOL:
-        return net.elementwise(ops.Cast("float32"), value)
-    return value
-
-
-def _binary(net: Layers, op: BinaryKind, left: Any, right: Any) -> Value:
-    left, right = _number_of(net, left), _number_of(net, right)
-    left, right = (
-        _operand(net, left, right if isinstance(right, Value) else left),
-        _operand(net, right, left if isinstance(left, Value) else right),
-    )
-    types = net.dtype(left), net.dtype(right)
-    if types != (DType.FLOAT32, DType.FLOAT32):
-        raise CannotLower(f"arithmetic on {types[0].value} and {types[1].value} that depends on the input")
-    return net.binary(op, left, right)
-
-
-def _sum_of(op: BinaryKind, reverse: bool = False) -> Lowering:
-    def lower(net: Layers, a: Arguments) -> Value:
-        left, right, *_ = a
-        alpha = a.get("alpha", 1)
-        if alpha != 1:
-            right = _scaled(net, right, alpha) if isinstance(right, Value) else right * alpha
-        return _binary(net, op, right, left) if reverse else _binary(net, op, left, right)
-
-    return lower
-
-
-OPERATORS.update(add=_sum_of(BinaryKind.ADD), sub=_sum_of(BinaryKind.SUB), rsub=_sum_of(BinaryKind.SUB, True))
-
-
-def _pair(op: BinaryKind) -> Lowering:
-    def lower(net: Layers, a: Arguments) -> Value:
-        left, right, *_ = a
-        if a.get("rounding_mode"):
-            raise CannotLower(f"division with rounding_mode={a['rounding_mode']}")
-        if op is BinaryKind.DIV and not isinstance(right, Value):
-            return _binary(net, BinaryKind.MUL, left, 1 / right)
-        return _binary(net, op, left, right)
-
-    return lower
-
-
-OPERATORS.update(
-    mul=_pair(BinaryKind.MUL),
-    div=_pair(BinaryKind.DIV),
-    minimum=_pair(BinaryKind.MINIMUM),
-    maximum=_pair(BinaryKind.MAXIMUM),
-)
-
-_PLAIN = {
-    "sigmoid": UnaryKind.LOGISTIC,
-    "tanh": UnaryKind.TANH,
-    "hardswish": UnaryKind.HARD_SWISH,
-    "hardsigmoid": UnaryKind.HARD_SIGMOID,
-    "silu": UnaryKind.SILU,
-    "abs": UnaryKind.ABS,
-    "neg": UnaryKind.NEG,
-    "exp": UnaryKind.EXP,
-    "log": UnaryKind.LOG,
-    "sqrt": UnaryKind.SQRT,
-    "rsqrt": UnaryKind.RSQRT,
-    "square": UnaryKind.SQUARE,
-    "erf": UnaryKind.ERF,
-    "sign": UnaryKind.SIGNUM,
-    "sgn": UnaryKind.SIGNUM,
-}
-
-
-def _plain(op: UnaryKind) -> Lowering:
-    return lambda net, a: net.unary(op, a.x)
-
-
-OPERATORS.update({name: _plain(op) for name, op in _PLAIN.items()})
-
-
-def _comparison(name: str) -> Lowering:
-    def lower(net: Layers, a: Arguments) -> Value:
-        left, right, *_ = a
-        return compare(net, name, left, _operand(net, right, left))
-
-    return lower
-
-
-OPERATORS.update(
-    ge=_comparison("greater_or_equal"),
-    gt=_comparison("greater"),
-    le=_comparison("less_or_equal"),
-    lt=_comparison("less"),
-    eq=_comparison("equal"),
-    ne=_comparison("not_equal"),
-    logical_not=lambda net, a: inverted(net, a.x),
-)
-
-
-@_op("where")
-def _where(net: Layers, a: Arguments) -> Value:
-    condition = a.value("condition")
-    chosen, other = (_floating(a[name]) for name in ("self", "other"))
-    if condition.is_constant:
-        truth = constant(condition.real.astype(np.float32))
-        return select(net, truth, chosen, other)
-    return select(net, condition, chosen, other)
-
-
-def _floating(value: Any) -> Value:
-    """A value in float32, where it is a constant."""
-    if isinstance(value, Value):
-        return constant(value.real.astype(np.float32), value.name) if value.is_constant else value
-    return constant(np.float32(value).reshape(1))
-
-
-@_op("gelu")
-def _gelu(net: Layers, a: Arguments) -> Value:
-    return net.unary(UnaryKind.GELU_TANH if a["approximate"] == "tanh" else UnaryKind.GELU, a.x)
-
-
-@_op("elu")
-def _elu(net: Layers, a: Arguments) -> Value:
-    """scale * (x if x > 0 else alpha * (exp(x * input_scale) - 1)); celu has input_scale = 1 / alpha."""
-    alpha, scale, input_scale = float(a["alpha"]), float(a["scale"]), float(a["input_scale"])
-    if input_scale == 1:
-        return _scaled(net, net.unary(UnaryKind.ELU, a.x, alpha), scale)
-    if not math.isclose(input_scale * alpha, 1):
-        raise CannotLower("an elu whose input scale is not 1 / alpha")
-    return _scaled(net, net.unary(UnaryKind.ELU, _scaled(net, a.x, input_scale), 1.0), scale * alpha)
-
-
-@_op("celu")
-def _celu(net: Layers, a: Arguments) -> Value:
-    alpha = float(a["alpha"])
-    return _scaled(net, net.unary(UnaryKind.ELU, _scaled(net, a.x, 1 / alpha), 1.0), alpha)
-
-
-@_op("log_sigmoid")
-def _log_sigmoid(net: Layers, a: Arguments) -> Value:
-    return net.unary(UnaryKind.NEG, net.unary(UnaryKind.SOFTPLUS, net.unary(UnaryKind.NEG, a.x)))
-
-
-@_op("softplus")
-def _softplus(net: Layers, a: Arguments) -> Value:
-    beta = float(a["beta"])
-    return _scaled(net, net.unary(UnaryKind.SOFTPLUS, _scaled(net, a.x, beta)), 1 / beta)
-
-
-@_op("mish")
-def _mish(net: Layers, a: Arguments) -> Value:
-    gate = net.unary(UnaryKind.TANH, net.unary(UnaryKind.SOFTPLUS, a.x))
-    return net.binary(BinaryKind.MUL, a.x, gate)
-
-
-@_op("leaky_relu")
-def _leaky_relu(net: Layers, a: Arguments) -> Value:
-    return net.unary(UnaryKind.LEAKY_RELU, a.x, float(a["negative_slope"]))
-
-
-OPERATORS.update(
-    relu=lambda net, a: net.clip(a.x, 0.0, None),
-    relu6=lambda net, a: net.clip(a.x, 0.0, 6.0),
-    hardtanh=lambda net, a: net.clip(a.x, a["min_val"], a["max_val"]),
-    clamp=lambda net, a: net.clip(a.x, a.get("min"), a.get("max")),
-    clamp_min=lambda net, a: net.clip(a.x, a["min"], None),
-    clamp_max=lambda net, a: net.clip(a.x, None, a["max"]),
-)
-
-
-@_op("prelu", "_prelu_kernel")
-def _prelu(net: Layers, a: Arguments) -> Value:
-    alpha = a.value("weight")
-    if alpha.rank == 1 and a.x.rank > 1:
-        alpha = net.reshape(alpha, (alpha.size, *(1,) * (a.x.rank - 2)))
-    return net.prelu(a.x, alpha)
-
-
-@_op("pow")
-def _pow(net: Layers, a: Arguments) -> Value:
-    base, exponent = a
-    if isinstance(exponent, Value) and exponent.is_constant and exponent.size == 1:
-        exponent = float(exponent.real.reshape(-1)[0])
-    kinds = {2.0: UnaryKind.SQUARE, 0.5: UnaryKind.SQRT, -0.5: UnaryKind.RSQRT}
-    if isinstance(base, Value) and not isinstance(exponent, Value):
-        if exponent in kinds:
-            return net.unary(kinds[float(exponent)], base)
-        if exponent == 3:
-            return net.binary(BinaryKind.MUL, net.unary(UnaryKind.SQUARE, base), base)
-        if exponent == 1:
-            return base
-    raise CannotLower("only the powers 1, 2, 3, 0.5 and -0.5 are supported")
-
-
-@_op("reciprocal")
-def _reciprocal(net: Layers, a: Arguments) -> Value:
-    return net.binary(BinaryKind.DIV, constant(np.ones(1, np.float32)), a.x)
-
-
 # ---- normalisation --------------------------------------------------------------------------------------------
 
 
-@_op("_native_batch_norm_legit_no_training", "batch_norm", "native_batch_norm")
+@operator("_native_batch_norm_legit_no_training", "batch_norm", "native_batch_norm")
 def _batch_norm(net: Layers, a: Arguments) -> Result:
     if a.get("training", False) or a.get("running_mean") is None:
         raise CannotLower("normalises with the statistics of the batch (no running statistics)")
@@ -379,18 +110,18 @@ def _batch_norm(net: Layers, a: Arguments) -> Result:
     return [y, None, None]
 
 
-@_op("layer_norm", "native_layer_norm")
+@operator("layer_norm", "native_layer_norm")
 def _layer_norm(net: Layers, a: Arguments) -> Result:
     y = net.layer_norm(a.x, len(a["normalized_shape"]), a["weight"], a["bias"], float(a["eps"]))
     return [y, None, None]
 
 
-@_op("group_norm")
+@operator("group_norm")
 def _group_norm(net: Layers, a: Arguments) -> Value:
     return net.group_norm(a.x, a["num_groups"], a["weight"], a["bias"], float(a["eps"]))
 
 
-@_op("instance_norm")
+@operator("instance_norm")
 def _instance_norm(net: Layers, a: Arguments) -> Value:
     if not a["use_input_stats"]:
         y = net.batch_norm(
@@ -472,7 +203,7 @@ OPERATORS.update(
 def _extremes(op: ReduceKind, pair: BinaryKind) -> Lowering:
     def lower(net: Layers, a: Arguments) -> Result:
         if isinstance(a.get("other"), Value):
-            return _binary(net, pair, a.x, a["other"])
+            return binary(net, pair, a.x, a["other"])
         if a.get("dim") is None:
             return net.reduce(op, a.x, range(a.x.rank), False)
         values = net.reduce(op, a.x, [a["dim"]], bool(a["keepdim"]))
@@ -497,7 +228,7 @@ def _spread(root: bool) -> Lowering:
             raise CannotLower(f"the variance of {count} element(s)")
         centred = net.binary(BinaryKind.SUB, a.x, net.reduce(ReduceKind.MEAN, a.x, axes, True))
         total = net.reduce(ReduceKind.SUM, net.unary(UnaryKind.SQUARE, centred), axes, bool(a.get("keepdim", False)))
-        variance = _scaled(net, total, 1 / (count - correction))
+        variance = scaled(net, total, 1 / (count - correction))
         return net.unary(UnaryKind.SQRT, variance) if root else variance
 
     return lower
@@ -506,7 +237,7 @@ def _spread(root: bool) -> Lowering:
 OPERATORS.update(var=_spread(False), std=_spread(True))
 
 
-@_op("linalg_vector_norm")
+@operator("linalg_vector_norm")
 def _norm(net: Layers, a: Arguments) -> Value:
     axes = a.get("dim") or range(a.x.rank)
     keep = bool(a["keepdim"])
@@ -518,7 +249,7 @@ def _norm(net: Layers, a: Arguments) -> Value:
     raise CannotLower(f"a norm of order {a['ord']}")
 
 
-@_op("argmax")
+@operator("argmax")
 def _argmax(net: Layers, a: Arguments) -> Value:
     if a.get("dim") is None:
         flat = net.argmax(net.reshape(a.x, (a.x.size,)), 0, False)
