@@ -30,6 +30,7 @@ from tinyopt.compress.prune import (
 )
 from tinyopt.data import Samples
 from tinyopt.graph import Graph, load_graph, save_graph
+from tinyopt.optimise import optimise
 from tinyopt.quantize import Int8, PostTraining, quantize, weight_format
 from tinyopt.quantize.aware import QuantizationAware, train_aware
 from tinyopt.train import TrainSettings, fit
@@ -126,12 +127,19 @@ class Lab:
         """Training after pruning; ``share`` of its epochs."""
         return self.settings(self.task.tuning, max(round(share * self.task.tuning.epochs), 1))
 
-    def taught(self, student: Graph, teacher: Graph, settings: TrainSettings) -> Graph:
-        """A student that learned from a teacher's softened scores."""
+    def taught(self, student: Graph, teacher: Graph, settings: TrainSettings, folder: str | None = None) -> Graph:
+        """A student that learned from a teacher's softened scores. ``folder``: of its checkpoints, for long ones."""
         data = self.data
         chosen = DistillSettings(training=self.settings(settings))
         return distill(
-            student, teacher, data.train, chosen, validation=data.validation, augment=self.task.augment, progress=False
+            student,
+            optimise(teacher),  # without its batch norms it answers in half the time
+            data.train,
+            chosen,
+            validation=data.validation,
+            augment=self.task.augment,
+            folder=None if folder is None else self.folder / folder,
+            progress=False,
         )
 
 
@@ -189,13 +197,47 @@ def widths(task: Task) -> list[Row]:
     return rows
 
 
-def halves() -> list[Row]:
-    return [
+def halves(task: Task) -> list[Row]:
+    rows = [
         Row("half-once-float", "one-shot, float32", HALF, lambda lab: one_shot(lab, half_the_cycles(lab.task))),
         Row("half-once", "one-shot, int8", HALF, lambda lab: lab.post_training(lab.graph("half-once-float"))),
         Row("half-steps-float", f"{STEPS} steps, float32", HALF, lambda lab: iterative(lab, half_the_cycles(lab.task))),
         Row("half-steps", f"{STEPS} steps, int8", HALF, lambda lab: lab.post_training(lab.graph("half-steps-float"))),
     ]
+    if task.teaching is not None:
+        longer = task.teaching
+        rows += [
+            Row(
+                "half-taught-float",
+                "one-shot, then taught, float32",
+                HALF,
+                lambda lab: lab.taught(lab.graph("half-once-float"), lab.graph("float"), longer, "taught"),
+            ),
+            Row(
+                "half-taught",
+                "one-shot, then taught, int8",
+                HALF,
+                lambda lab: lab.post_training(lab.graph("half-taught-float")),
+            ),
+            Row(
+                "half-again-float",
+                "taught once more, float32",
+                HALF,
+                lambda lab: lab.taught(
+                    lab.graph("half-taught-float"),
+                    lab.graph("float"),
+                    replace(longer, epochs=24, learning_rate=0.04),
+                    "taught-again",
+                ),
+            ),
+            Row(
+                "half-again",
+                "taught once more, int8",
+                HALF,
+                lambda lab: lab.post_training(lab.graph("half-again-float")),
+            ),
+        ]
+    return rows
 
 
 def order() -> list[Row]:
@@ -338,4 +380,4 @@ def recipes(task: Task) -> list[Row]:
 
 def rows_of(task: Task) -> list[Row]:
     """All rows in the order of the tables."""
-    return [*widths(task), *halves(), *order(), *sizes(task), *students(), *zeros(), *recipes(task)]
+    return [*widths(task), *halves(task), *order(), *sizes(task), *students(), *zeros(), *recipes(task)]

@@ -27,8 +27,9 @@ class Task:
     small students. ``rates``: learning rate of training for integers, by format. ``overrides``: formats of layers for
     weights narrower than int4. ``taught``: training for integers has the float network as its teacher, else the labels
     alone (a fifth to a third less time). ``channels``: how structured pruning chooses them for ``half``, the share of
-    the predicted cycles that it leaves, and ``fewest`` how for a number of parameters. ``zeros``: share of ``tuning``
-    that training of networks with zeros gets. ``least``: bytes of weights at which ways of getting there are compared.
+    the predicted cycles that it leaves, and ``fewest`` how for a number of parameters. ``teaching``: more training of
+    the network with half the cycles, by the float network. ``zeros``: share of ``tuning`` that training of networks
+    with zeros gets. ``least``: bytes of weights at which ways of getting there are compared.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Task:
     fewest: StructuredPruning
     half: float
     least: int
+    teaching: TrainSettings | None = None
     zeros: float = 1.0
     taught: bool = True
 
@@ -120,6 +122,7 @@ def pictures() -> Task:
         fewest=ranked,
         half=0.49,
         least=29_000,
+        teaching=replace(tuning, epochs=30, learning_rate=0.06),
         zeros=1 / 6,
         taught=False,
     )
