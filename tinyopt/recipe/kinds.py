@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tinyopt.board import Board
 from tinyopt.graph import Graph
-
-if TYPE_CHECKING:
-    from tinyopt.recipe.sources import RecipeData
-
-Role = Literal["train", "validation", "calibration", "test"]
+from tinyopt.recipe.data_sets import Role
+from tinyopt.recipe.sources import RecipeData
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +74,3 @@ class StageKind:
     writes: bool = False
     """Whether it writes an output folder."""
     models: Callable[[Any], tuple[str, ...]] = _no_models
-
-
-@cache
-def stage_kinds() -> Mapping[str, StageKind]:
-    """Name in a recipe → kind, in the order in which they are usually run."""
-    from tinyopt.recipe.stages import KINDS
-
-    return {kind.name: kind for kind in KINDS}

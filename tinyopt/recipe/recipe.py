@@ -6,53 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 from pydantic_core import ErrorDetails
 
 from tinyopt.board import Size
 from tinyopt.errors import RecipeError
+from tinyopt.recipe.data_sets import DataSets, Strict, Text
 from tinyopt.recipe.files import Lines, read_document
-from tinyopt.recipe.kinds import StageKind, stage_kinds
+from tinyopt.recipe.kinds import StageKind
 from tinyopt.recipe.schema import config_type
+from tinyopt.recipe.stages import stage_kinds
 
 MAXIMUM_STAGES = 64
-_Text = Annotated[str, Field(min_length=1, max_length=1024, strict=True)]
 StageName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,39}$", strict=True)]
 Fraction = Annotated[float, Field(ge=0, le=1, strict=True, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=1e15, strict=True, allow_inf_nan=False)]
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def _as_source(value: Any) -> Any:
-    return {"source": value} if isinstance(value, str) else value
-
-
-class Source(_Model):
-    """Data as ``tinyopt.data.load_samples`` takes them, or ``example:digits/train`` and ``/test``. ``limit``: the first
-    so many samples."""
-
-    source: _Text
-    limit: Annotated[int, Field(ge=1, strict=True)] | None = None
-
-
-Data = Annotated[Source, BeforeValidator(_as_source)]
-
-
-class DataSets(_Model):
-    """``train``: with labels, for whatever trains. ``validation``: data, or the share of ``train`` that is set aside
-    (the same samples for the same seed). ``test``: what accuracy is measured on, and what is run. ``calibration``:
-    what ranges of activations are taken from; else the first 256 samples of ``train``."""
-
-    train: Data | None = None
-    validation: Annotated[float, Field(gt=0, lt=1, strict=True)] | Data | None = None
-    test: Data | None = None
-    calibration: Data | None = None
-
-
-class Budgets(_Model):
+class Budgets(Strict):
     """What the last model must keep. ``accuracy``: at least, on the test data; ``accuracy_loss``: at most, against the
     best float model of the recipe. ``flash`` (code and weights) and ``ram`` (arena and stack) in bytes, ``cycles`` and
     ``energy_uj`` per inference: at most."""
@@ -74,22 +45,22 @@ class Stage:
     config: Any
 
 
-class Recipe(_Model):
+class Recipe(Strict):
     """See docs/recipes.md. Paths are relative to ``folder``, the recipe file's."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     name: StageName
-    model: _Text
+    model: Text
     input_layout: Literal["nchw", "nhwc"] = "nchw"
     seed: Annotated[int, Field(ge=0, lt=1 << 31, strict=True)] = 0
-    board: _Text
+    board: Text
     data: DataSets = DataSets()
     budgets: Budgets = Budgets()
     measure: Literal["run", "plan"] = "run"
     """How flash, RAM and cycles of every stage are found: by running its model on the (emulated) board, or from the
     plan alone."""
-    objective: _Text = "latency"
+    objective: Text = "latency"
     threads: Annotated[int, Field(ge=1, le=256, strict=True)] | None = None
     """Of torch; None: as many as it likes. Sums depend on it in their last bits, so results do."""
     stages: tuple[Stage, ...] = Field(min_length=1, max_length=MAXIMUM_STAGES)

@@ -25,12 +25,13 @@ from tinyopt.errors import BoardError, RecipeError, TinyoptError, TrainingError
 from tinyopt.graph import Graph, load_graph, save_graph
 from tinyopt.plan.objective import Objective
 from tinyopt.recipe.board_cost import names_board
+from tinyopt.recipe.data_sets import ROLES
 from tinyopt.recipe.kinds import Context, Outcome, StageKind
 from tinyopt.recipe.measure import Metrics, measure_model
 from tinyopt.recipe.recipe import Recipe, Stage
 from tinyopt.recipe.report import RecipeReport, Row, judge, write_report
 from tinyopt.recipe.schema import plain
-from tinyopt.recipe.sources import ROLES, RecipeData, check_labels, load_model
+from tinyopt.recipe.sources import RecipeData, check_labels, load_model
 from tinyopt.recipe.training import devices
 from tinyopt.train.fit import usable_device
 from tinyopt.version import __version__
@@ -104,7 +105,7 @@ class _Run:
         Objective.parse(recipe.objective)
         self.recipe, self.folder, self.resume = recipe, folder, resume
         self.board = _board(recipe)
-        self.data = RecipeData(recipe)
+        self.data = RecipeData(recipe.data, recipe.folder, recipe.seed)
         self.on_progress = on_progress or (lambda stage, what, done, total: None)
         self.on_stage = on_stage or (lambda stage, state: None)
         self.graphs: dict[str, Graph] = {}
@@ -115,7 +116,8 @@ class _Run:
 
     def check(self) -> None:
         """Everything that can be known to be wrong before the first stage."""
-        self.original = load_model(self.recipe)
+        recipe = self.recipe
+        self.original = load_model(recipe.model, recipe.folder, seed=recipe.seed, input_layout=recipe.input_layout)
         check_stages(self.recipe, self.original, self.data)
         self._check_data()
 

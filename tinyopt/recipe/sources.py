@@ -5,42 +5,38 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinyopt.data import Samples, load_samples
 from tinyopt.errors import DataError, RecipeError
 from tinyopt.graph import Array, Graph
-from tinyopt.recipe.kinds import Role
-
-if TYPE_CHECKING:
-    from tinyopt.recipe.recipe import Recipe, Source
+from tinyopt.recipe.data_sets import DataSets, Role, Source
 
 EXAMPLE = "example:"
 EXAMPLES = ("digits",)
 CALIBRATION_SAMPLES = 256
 """Taken from the training data where a recipe names no calibration data."""
-ROLES: tuple[Role, ...] = ("train", "validation", "calibration", "test")
 
 
-def load_model(recipe: Recipe) -> Graph:
-    """The model that a recipe starts from.
+def load_model(model: str, folder: Path, *, seed: int, input_layout: str) -> Graph:
+    """The model that a recipe starts from: a file (relative to ``folder``) or an example.
 
     Raises:
         RecipeError: for an example that does not exist.
         ModelError: when the file is no model that can be imported.
     """
-    if recipe.model.startswith(EXAMPLE):
-        name = recipe.model.removeprefix(EXAMPLE)
+    if model.startswith(EXAMPLE):
+        name = model.removeprefix(EXAMPLE)
         if name not in EXAMPLES:
             raise RecipeError(f"there is no example model '{name}'; there is {', '.join(EXAMPLES)}")
         from tinyopt.examples import digits_graph
 
-        return digits_graph(recipe.seed)
+        return digits_graph(seed)
     from tinyopt.importers import load
 
-    return load(recipe.folder / recipe.model, input_layout=recipe.input_layout)
+    return load(folder / model, input_layout=input_layout)
 
 
 def check_labels(labels: Array, graph: Graph, where: str) -> None:
@@ -57,10 +53,8 @@ def check_labels(labels: Array, graph: Graph, where: str) -> None:
 class RecipeData:
     """The data of a recipe, read on first use and brought to the form of each model."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        self._sets = recipe.data
-        self._folder = recipe.folder
-        self._seed = recipe.seed
+    def __init__(self, sets: DataSets, folder: Path, seed: int) -> None:
+        self._sets, self._folder, self._seed = sets, folder, seed
         self._loaded: dict[tuple[Any, ...], Samples] = {}
         self._digests: dict[Role, str] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
@@ -145,3 +146,8 @@ KINDS = (
     StageKind("run", "run the test data on the board", Run, _run, needs=frozenset({"test"}), board=True),
 )
 """Every kind of stage, in the order in which they are usually run."""
+
+
+def stage_kinds() -> Mapping[str, StageKind]:
+    """Name in a recipe → kind, in the order in which they are usually run."""
+    return {kind.name: kind for kind in KINDS}

@@ -11,7 +11,8 @@ from tinyopt.compress.prune import KeepZeros
 from tinyopt.errors import TrainingError
 from tinyopt.graph import Graph
 from tinyopt.quantize.aware import FINE_TUNING, TEACHER_ALPHA, TEACHER_TEMPERATURE, QuantizationAware, train_aware
-from tinyopt.recipe.kinds import Context, Outcome, Role, StageKind
+from tinyopt.recipe.data_sets import Role
+from tinyopt.recipe.kinds import Context, Outcome, StageKind
 from tinyopt.train import (
     Chain,
     HorizontalFlip,
