@@ -59,7 +59,7 @@ class Task:
             learning_rate=self.rates[form],
             warm_up_epochs=0.25,
             label_smoothing=self.training[-1].label_smoothing,
-            mixed_precision=self.tuning.mixed_precision,
+            mixed_precision=self.tuning.mixed_precision and form != "int8",  # whose steps are as fine
             restore_best=False,
             seed=seed,
         )
