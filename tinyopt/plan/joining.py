@@ -1,15 +1,55 @@
-"""Calls of one kernel on parts of a layer, joined to the constants of a kernel that calls it for each part."""
+"""Kernels that call another one for every part of a layer: its constants for all parts are joined."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import numpy as np
 
-from tinyopt.graph import Array
-from tinyopt.plan.kernel import Call, Constant, Value
+from tinyopt.graph import Array, Graph, Operator
+from tinyopt.plan.kernel import Call, Constant, Kernel, Value
 from tinyopt.plan.packing import requantization
+
+Part = tuple[Graph, Operator]
+"""Some of a layer's work as a layer of its own, alone in a graph."""
+
+
+def kernel_of_parts(
+    word: str,
+    part_kernel: Kernel,
+    *,
+    split: Callable[[Graph, Operator], Iterator[Part] | None],
+    join: Callable[[Graph, Operator, Sequence[Call]], tuple[dict[str, Value], int]],
+    cost: Callable[[Graph, Operator], float],
+) -> Kernel:
+    """The kernel that calls another for every part of a layer; ``word`` goes before the names of kernel and family.
+
+    ``split``: the parts, or None where the layer is not one for such a kernel. ``join``: from the calls for the parts,
+    the parameters of the one call, and bytes of scratch.
+    """
+
+    def accepts(graph: Graph, operator: Operator) -> bool:
+        parts = split(graph, operator)
+        return parts is not None and all(part_kernel.accepts(*part) for part in parts)
+
+    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
+        calls = [part_kernel.lower(*part, part_kernel) for part in split(graph, operator) or ()]
+        parameters, scratch = join(graph, operator, calls)
+        return Call(kernel, operator, parameters, (operator.inputs[0],), (operator.outputs[0],), scratch)
+
+    return Kernel(
+        name=f"{word}_{part_kernel.name}",
+        family=f"{word}_{part_kernel.family}",
+        source=part_kernel.source,
+        accepts=accepts,
+        lower=lower,
+        cost=cost,
+        requires=part_kernel.requires,
+        needs=("columns.h", f"{part_kernel.family}/{part_kernel.source}", *part_kernel.needs),
+        uses_scratch=True,
+        base=part_kernel.name,
+    )
 
 
 def joined_weights(calls: Sequence[Call], source: str) -> tuple[Constant, int]:

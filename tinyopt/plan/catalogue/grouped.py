@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from tinyopt.graph import Graph, GraphBuilder, Operator, Quantization, Tensor, ops
+import numpy as np
+
+from tinyopt.graph import Graph, GraphBuilder, Operator, ops
 from tinyopt.plan.catalogue import convolution_blocks, convolution_mve, convolution_triples
 from tinyopt.plan.catalogue.convolution import is_int8
-from tinyopt.plan.joining import joined_fields, joined_weights
+from tinyopt.plan.joining import Part, joined_fields, joined_weights, kernel_of_parts
 from tinyopt.plan.kernel import Call, Kernel, Value
 
 _COPY, _GROUP = 1.45, 100.0
@@ -16,60 +18,48 @@ _COPY, _GROUP = 1.45, 100.0
 the emulated M4."""
 
 
-def one_group(graph: Graph, operator: Operator, group: int = 0) -> tuple[Graph, Operator]:
+def one_group(graph: Graph, operator: Operator, group: int = 0) -> Part:
     """The convolution of one group, alone in a graph."""
     a, ins, y = operator.attributes, graph.ins(operator), graph.outs(operator)[0]
     assert isinstance(a, ops.Conv2d)
     x, w = ins[0], ins[1]
     count = w.shape[0] // a.groups
-    channels = slice(group * count, (group + 1) * count)
+    channels = np.arange(group * count, (group + 1) * count)
     builder = GraphBuilder(operator.name)
     names = [builder.input(x.name, (*x.shape[:3], w.shape[3]), x.dtype, x.quantization)]
-    names += [builder.constant(t.name, t.value[channels], _of_channels(t, channels)) for t in ins[1:]]
+    names += [
+        builder.constant(t.name, t.value[channels], t.quantization and t.quantization.take(channels)) for t in ins[1:]
+    ]
     output = builder.add(replace(a, groups=1), names, name=operator.name, output=y.name, quantization=y.quantization)
     builder.output(output)
     alone = builder.build()
     return alone, alone.operators[0]
 
 
-def _of_channels(tensor: Tensor, channels: slice) -> Quantization | None:
-    """The quantization of some channels of weights or a bias; they are on the first axis."""
-    quantization = tensor.quantization
-    if quantization is None or quantization.axis is None:
-        return quantization
-    return Quantization(quantization.scales[channels], quantization.zero_points[channels], quantization.axis)
-
-
-def _groups(graph: Graph, operator: Operator) -> Iterator[tuple[Graph, Operator]]:
+def _groups(graph: Graph, operator: Operator) -> Iterator[Part] | None:
     a = operator.attributes
-    assert isinstance(a, ops.Conv2d)
+    if not isinstance(a, ops.Conv2d) or a.groups == 1 or not is_int8(graph, operator):
+        return None
     return (one_group(graph, operator, group) for group in range(a.groups))
+
+
+def _join(graph: Graph, operator: Operator, calls: Sequence[Call]) -> tuple[dict[str, Value], int]:
+    x, w, y = *graph.ins(operator)[:2], graph.outs(operator)[0]
+    weights, group_bytes = joined_weights(calls, w.name)
+    in_place = bool(calls[0].in_place)
+    planes = [x.size // len(calls)] + ([] if in_place else [y.size // len(calls)])
+    parameters: dict[str, Value] = {
+        "weights": weights,
+        "group": joined_fields(calls, y.shape[3] // len(calls)),
+        "groups": len(calls),
+        "group_bytes": group_bytes,
+        "in_place": int(in_place),
+    }
+    return parameters, sum(-(-size // 8) * 8 for size in planes) + calls[0].scratch
 
 
 def _grouped(dense: Kernel) -> Kernel:
     """The kernel that calls another for every group."""
-
-    def accepts(graph: Graph, operator: Operator) -> bool:
-        a = operator.attributes
-        if not isinstance(a, ops.Conv2d) or a.groups == 1 or not is_int8(graph, operator):
-            return False
-        return all(dense.accepts(*group) for group in _groups(graph, operator))
-
-    def lower(graph: Graph, operator: Operator, kernel: Kernel) -> Call:
-        calls = [dense.lower(*group, dense) for group in _groups(graph, operator)]
-        x, w, y = *graph.ins(operator)[:2], graph.outs(operator)[0]
-        weights, group_bytes = joined_weights(calls, w.name)
-        in_place = bool(calls[0].in_place)
-        planes = [x.size // len(calls)] + ([] if in_place else [y.size // len(calls)])
-        parameters: dict[str, Value] = {
-            "weights": weights,
-            "group": joined_fields(calls, y.shape[3] // len(calls)),
-            "groups": len(calls),
-            "group_bytes": group_bytes,
-            "in_place": int(in_place),
-        }
-        scratch = sum(-(-size // 8) * 8 for size in planes) + calls[0].scratch
-        return Call(kernel, operator, parameters, (x.name,), (y.name,), scratch)
 
     def cost(graph: Graph, operator: Operator) -> float:
         alone, y = one_group(graph, operator), graph.outs(operator)[0]
@@ -77,18 +67,7 @@ def _grouped(dense: Kernel) -> Kernel:
         copied = _COPY * (graph.ins(operator)[0].size + y.size)
         return groups * (dense.cost(*alone) + _GROUP) + copied
 
-    return Kernel(
-        name=f"grouped_{dense.name}",
-        family=f"grouped_{dense.family}",
-        source=dense.source,
-        accepts=accepts,
-        lower=lower,
-        cost=cost,
-        requires=dense.requires,
-        needs=("columns.h", f"{dense.family}/{dense.source}", *dense.needs),
-        uses_scratch=True,
-        base=dense.name,
-    )
+    return kernel_of_parts("grouped", dense, split=_groups, join=_join, cost=cost)
 
 
 _DENSE = (*convolution_triples.KERNELS, *convolution_blocks.KERNELS, *convolution_mve.KERNELS)
